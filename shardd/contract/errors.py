@@ -60,6 +60,14 @@ class BadRequestError(ShardError):
     code = 7
 
 
+class TruncatedFrameError(BadRequestError):
+    """The stream ended in the middle of a frame."""
+
+
+class CorruptFrameError(BadRequestError):
+    """Magic, checksum, limits or body of a frame are not as wire.py has them."""
+
+
 class ForbiddenError(ShardError):
     """The peer's role may not do this, or the peer is not who it says."""
 
