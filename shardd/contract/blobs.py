@@ -1,9 +1,9 @@
 """Owns the words for stored bytes: blob, stripe, unit, shard, extent, their sizes and the checksum of a unit.
 
-    blob    |------------------------- size bytes -------------------------|
-    stripe  | k units of data, m of parity |  ...  | last: ceil(rest/k)    |
-    shard i | unit i of stripe 0 | unit i of stripe 1 | ... | last unit    |   0 <= i < k+m
-    extent  | 16 units of one shard (1 MiB) | ... | what is left           |   one record, one message
+blob    |------------------------- size bytes -------------------------|
+stripe  | k units of data, m of parity |  ...  | last: ceil(rest/k)    |
+shard i | unit i of stripe 0 | unit i of stripe 1 | ... | last unit    |   0 <= i < k+m
+extent  | 16 units of one shard (1 MiB) | ... | what is left           |   one record, one message
 """
 
 import secrets

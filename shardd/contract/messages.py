@@ -75,7 +75,7 @@ class Units(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stat(msgspec.Struct, frozen=True, array_like=True):
-    """(extent, generation, length) of each extent that is there, in order; `last` where the final one carries the mark."""
+    """(extent, generation, length) of each extent that is there, in order; `last`: the final one carries the mark."""
 
     extents: list[tuple[int, int, int]]
     last: bool = False
