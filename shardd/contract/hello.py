@@ -23,10 +23,10 @@ _FACTS = struct.Struct(">16s16sII32s32s32s")
 
 
 class Role(StrEnum):
-    """What a certificate lets its holder do. Part of the certificate's name, so its value is a DNS label."""
+    """What a certificate lets its holder do."""
 
     GATEWAY = "gateway"
-    SHARD_SERVER = "shard-server"
+    SHARD_SERVER = "shard server"
     ADMINISTRATOR = "administrator"
 
 
@@ -63,7 +63,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True):
 
 def host_name(cluster: bytes, name: PeerName) -> str:
     """The DNS name in a peer's certificate: it binds node, role and cluster, and TLS checks it like any other."""
-    return f"node-{name.node}.{name.role}.{cluster.hex()}.quoin"
+    return f"node-{name.node}.{name.role.replace(' ', '-')}.{cluster.hex()}.quoin"
 
 
 def transcript(

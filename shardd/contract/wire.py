@@ -78,7 +78,9 @@ class Grammar:
     __slots__ = ("body_size_max", "decoders", "payload_size_max")
 
     def __init__(self, operations: Mapping[int, type], *, body_size_max: int, payload_size_max: int) -> None:
-        self.decoders = {code: msgspec.msgpack.Decoder(kind) for code, kind in operations.items()}
+        self.decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
+            code: msgspec.msgpack.Decoder(kind) for code, kind in operations.items()
+        }
         self.body_size_max = body_size_max
         self.payload_size_max = payload_size_max
 
