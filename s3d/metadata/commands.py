@@ -1,0 +1,333 @@
+"""Owns the commands that change the state and what becomes of them; never applies one (machine/ does).
+
+A command carries all that apply needs: its time, its preconditions, the incarnation of its bucket (0 where the
+caller has seen none and any will do). Errors in outcomes are the names of S3's error codes.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from s3d.metadata.rows import Attributes, BlobRow
+
+WRITE_ID_SIZE = 16
+DELETE_KEYS_MAX = 1_000
+PARTS_MAX = 10_000
+PART_SIZE_BYTES_MIN = 5 << 20
+OUTCOMES_WINDOW = 65_536  # how many outcomes the state remembers
+
+Placement = tuple[tuple[int, int], ...]  # (node, generation) of each shard; node 0 stores nothing
+Places = tuple[tuple[int, int, int], ...]  # (node, shard, generation)
+
+
+class Conditions(msgspec.Struct, frozen=True, array_like=True):
+    """Preconditions on the live object: an ETag in hex without quotes, `*`, or empty for none (RFC 9110, 13.1)."""
+
+    if_match: str = ""
+    if_none_match: str = ""
+
+
+ANY = Conditions()
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What every command has. `write_id`: 16 bytes, best a UUIDv7 (blobs.new_blob_id); met twice, applied once.
+
+    `seen` is stamped by logs that may deliver twice: the applied index that the maker had seen. A command whose
+    `seen` is more than OUTCOMES_WINDOW behind is refused, because its outcome may be forgotten.
+    """
+
+    write_id: bytes
+    time_us: int
+    seen: int = 0
+
+
+class CreateBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Errors: BucketAlreadyOwnedByYou, BucketAlreadyExists."""
+
+    bucket: str
+    account: str
+    region: str = ""
+    settings: dict[str, bytes] = {}
+
+
+class DeleteBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Uploads in progress are aborted. Errors: NoSuchBucket, BucketNotEmpty, AccessDenied (stands in cluster.toml)."""
+
+    bucket: str
+    incarnation: int = 0
+    grace_us: int = 0
+
+
+class ConfiguredBucket(msgspec.Struct, frozen=True, array_like=True):
+    """One [[buckets]] entry."""
+
+    name: str
+    account: str
+    region: str = ""
+    public: bool = False
+    kind: str = "standard"
+    encryption: bool = False
+
+
+class ImportBuckets(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make the buckets of cluster.toml exist as it says; those that no longer stand there become ordinary ones."""
+
+    buckets: tuple[ConfiguredBucket, ...]
+
+
+class PutBucketSetting(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Keep the document of a sub-resource (policy, cors ...), or forget it (None). Errors: NoSuchBucket."""
+
+    bucket: str
+    name: str
+    document: bytes | None
+    incarnation: int = 0
+
+
+class PutObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make `blob` the live object of `key`. A refused command condemns its blob itself.
+
+    Errors: NoSuchBucket, NoSuchKey (If-Match on nothing), PreconditionFailed, OperationAborted (condemned blob).
+    """
+
+    bucket: str
+    key: bytes
+    blob: bytes
+    row: BlobRow
+    etag: str
+    attributes: Attributes
+    incarnation: int = 0
+    conditions: Conditions = ANY
+    degraded: bool = False
+    grace_us: int = 0
+
+
+class CopyObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make the version `sequence` of a source key the live object of `key`; its blobs are shared, no byte moves.
+
+    Errors: those of PutObject; OperationAborted where that version is gone (look the source up again, then retry).
+    """
+
+    bucket: str
+    key: bytes
+    source_incarnation: int
+    source_key: bytes
+    source_sequence: int
+    attributes: Attributes
+    incarnation: int = 0
+    conditions: Conditions = ANY
+    grace_us: int = 0
+
+
+class DeletedKey(msgspec.Struct, frozen=True, array_like=True):
+    """A key to delete, or one version of it ("" the live object, "null" or an id)."""
+
+    key: bytes
+    version_id: str = ""
+    conditions: Conditions = ANY
+
+
+class DeleteObjects(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Delete up to 1,000 keys. `results` has one outcome a key, in order: PreconditionFailed, NoSuchVersion, or "".
+
+    A missing key is deleted with success, as S3 answers. Errors: NoSuchBucket.
+    """
+
+    bucket: str
+    keys: tuple[DeletedKey, ...]
+    incarnation: int = 0
+    grace_us: int = 0
+
+
+class CreateUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Begin a multipart upload. `upload`: the id, ASCII; one that grows with time lists in S3's order. NoSuchBucket."""
+
+    bucket: str
+    key: bytes
+    upload: str
+    attributes: Attributes
+    incarnation: int = 0
+
+
+class PutPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make `blob` a part; the one of that number before it is condemned, and so is the blob of a refused command.
+
+    Errors: NoSuchBucket, NoSuchUpload, OperationAborted (condemned blob).
+    """
+
+    bucket: str
+    key: bytes
+    upload: str
+    number: int
+    blob: bytes
+    row: BlobRow
+    etag: str
+    checksum: str = ""
+    incarnation: int = 0
+    degraded: bool = False
+    grace_us: int = 0
+
+
+class CopyPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make the blob of a source version of one slice a part; no byte moves. Errors: PutPart's and CopyObject's."""
+
+    bucket: str
+    key: bytes
+    upload: str
+    number: int
+    source_incarnation: int
+    source_key: bytes
+    source_sequence: int
+    checksum: str = ""
+    incarnation: int = 0
+    grace_us: int = 0
+
+
+class NamedPart(msgspec.Struct, frozen=True, array_like=True):
+    """A part as CompleteMultipartUpload names it. `checksum` is compared where it is given."""
+
+    number: int
+    etag: str
+    checksum: str = ""
+
+
+class CompleteUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make the parts the live object of `key`; parts that are not named are condemned.
+
+    Done again with the same parts while that object lives, it succeeds again. `checksums` are those of the whole
+    object, worked out by the caller from the parts: apply compares each named part's ETag, so they belong together.
+    Errors: NoSuchBucket, NoSuchUpload, MalformedXML (no parts), InvalidPart, InvalidPartOrder, EntityTooSmall,
+    NoSuchKey, PreconditionFailed. The upload stands after an error.
+    """
+
+    bucket: str
+    key: bytes
+    upload: str
+    parts: tuple[NamedPart, ...]
+    checksums: dict[str, str] = {}
+    incarnation: int = 0
+    conditions: Conditions = ANY
+    grace_us: int = 0
+
+
+class AbortUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Forget an upload; its blobs are due at once. Errors: NoSuchBucket, NoSuchUpload."""
+
+    bucket: str
+    key: bytes
+    upload: str
+    incarnation: int = 0
+
+
+class Condemn(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Condemn a blob that no row names. Errors: OperationAborted where one does, or where it is condemned already."""
+
+    blob: bytes
+    places: Places
+    grace_us: int = 0
+
+
+class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Swap the placement of a blob from `expected` to `shards`; places that are left, or refused, are condemned.
+
+    Errors: OperationAborted where the blob is gone or its placement is not `expected`.
+    """
+
+    blob: bytes
+    expected: Placement
+    shards: Placement
+    degraded: bool = False
+    grace_us: int = 0
+
+
+class MarkDegraded(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """File a blob for repair. `suspects`: shards that were not found or failed. OperationAborted: no such blob."""
+
+    blob: bytes
+    suspects: tuple[int, ...] = ()
+
+
+class SweptItem(msgspec.Struct, frozen=True, array_like=True):
+    """A condemned row that was worked on: its key as the view gave it, and the places that are left, until `due_us`."""
+
+    key: bytes
+    left: Places = ()
+    due_us: int = 0
+
+
+class Swept(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Shards of condemned rows are deleted. A row with places left is filed again under its new time. No errors."""
+
+    items: tuple[SweptItem, ...]
+
+
+class RegisterNode(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Say which life of its data folder a node is in. The outcome's `changed` tells a new one. No errors."""
+
+    node: int
+    incarnation: bytes
+
+
+AnyCommand = (
+    CreateBucket
+    | DeleteBucket
+    | ImportBuckets
+    | PutBucketSetting
+    | PutObject
+    | CopyObject
+    | DeleteObjects
+    | CreateUpload
+    | PutPart
+    | CopyPart
+    | CompleteUpload
+    | AbortUpload
+    | Condemn
+    | Relocate
+    | MarkDegraded
+    | Swept
+    | RegisterNode
+)
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a command. `error` is empty where it did what it says, else the name of an S3 error code."""
+
+    OK: ClassVar[str] = ""
+    error: str = OK
+    index: int = 0  # where the command stands in the order of all
+    version_id: str = ""  # "" in a bucket without versions
+    delete_marker: bool = False
+    etag: str = ""
+    size: int = 0
+    modified_us: int = 0
+    incarnation: int = 0  # of the bucket that was created
+    changed: bool = False
+    detail: str = ""  # the part that an InvalidPart or EntityTooSmall is about
+    checksums: dict[str, str] = {}
+    results: tuple["Outcome", ...] = ()
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: "msgspec.msgpack.Decoder[AnyCommand]" = msgspec.msgpack.Decoder(AnyCommand)
+_outcome_decoder = msgspec.msgpack.Decoder(Outcome)
+
+
+def encode_command(command: Command) -> bytes:
+    """The msgpack of a command, as a log carries it."""
+    return _encoder.encode(command)
+
+
+def decode_command(raw: bytes) -> AnyCommand:
+    """The command that encode_command wrote; msgspec.ValidationError where it is none."""
+    return _decoder.decode(raw)
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """The msgpack of an outcome, as the state remembers it."""
+    return _encoder.encode(outcome)
+
+
+def decode_outcome(raw: bytes) -> Outcome:
+    """The outcome that encode_outcome wrote."""
+    return _outcome_decoder.decode(raw)

@@ -1,0 +1,159 @@
+"""Owns what can be asked of the state: rows by their names, over any tables; never changes one, never makes a page."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TypeVar
+
+from s3d.metadata import keys, tables
+from s3d.metadata.rows import (
+    AppliedRow,
+    BlobRow,
+    BucketRow,
+    CondemnedRow,
+    DegradedRow,
+    NodeRow,
+    ObjectRow,
+    PartRow,
+    Row,
+    Slice,
+    SlicesRow,
+    UploadRow,
+    VersionRow,
+    decode_row,
+)
+from s3d.metadata.tables import Reads, Table
+
+R = TypeVar("R", bound=Row)
+
+
+class View:
+    """One consistent state. Every row comes checked: a damaged one raises a RowError, never a wrong answer."""
+
+    __slots__ = ("reads",)
+
+    def __init__(self, reads: Reads) -> None:
+        self.reads = reads
+
+    def row(self, kind: type[R], table: Table, key: bytes) -> R | None:
+        """The row of type `kind` under `key`."""
+        raw = self.reads.get(table, key)
+        return None if raw is None else decode_row(kind, key, raw)
+
+    def bucket(self, name: str) -> BucketRow | None:
+        """The bucket of that name."""
+        return self.row(BucketRow, tables.BUCKETS, name.encode())
+
+    def current(self, incarnation: int, key: bytes) -> ObjectRow | None:
+        """The live object of a key, as lists show it; None where there is none or its newest is a delete marker."""
+        return self.row(ObjectRow, tables.CURRENT, keys.current_key(incarnation, key))
+
+    def version(self, incarnation: int, key: bytes, sequence: int) -> VersionRow | None:
+        """The version of a key that the command `sequence` made."""
+        return self.row(VersionRow, tables.VERSIONS, keys.version_key(incarnation, key, sequence))
+
+    def find(self, incarnation: int, key: bytes, version_id: str = "") -> VersionRow | None:
+        """The live object of a key ("" for the id), or the version of that id, which may be a delete marker."""
+        if version_id:
+            return next(
+                (row for row in self.versions(incarnation, key) if row.version_id == version_id), None
+            )
+        current = self.current(incarnation, key)
+        return None if current is None else self.version(incarnation, key, current.sequence)
+
+    def versions(self, incarnation: int, key: bytes) -> Iterator[VersionRow]:
+        """All versions of a key, newest first."""
+        start = keys.stack_prefix(incarnation, key)
+        for at, raw in self.reads.scan(tables.VERSIONS, start, keys.after_prefix(start)):
+            yield decode_row(VersionRow, at, raw)
+
+    def slices(
+        self, version: VersionRow, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, Slice]]:
+        """The slices that hold bytes of [start, stop) of an object, each with the offset of its first byte."""
+        end = version.size if stop is None else stop
+        first = max(0, bisect_right(version.pages, start, key=_offset) - 1)
+        offset = version.pages[first][0] if version.pages else 0
+        for part in self._slices_from(version, first):
+            if offset >= end and version.size:
+                return
+            if offset + part.size > start or not version.size:
+                yield offset, part
+            offset += part.size
+
+    def part_of(self, version: VersionRow, number: int) -> tuple[int, Slice] | None:
+        """The slice that part `number` of a multipart object is, with the offset of its first byte."""
+        first = max(0, bisect_right(version.pages, number, key=_number) - 1)
+        offset = version.pages[first][0] if version.pages else 0
+        for part in self._slices_from(version, first):
+            if part.number == number:
+                return offset, part
+            offset += part.size
+        return None
+
+    def _slices_from(self, version: VersionRow, page: int) -> Iterator[Slice]:
+        yield from version.slices
+        for number in range(page, len(version.pages)):
+            row = self.row(SlicesRow, tables.MANIFESTS, keys.manifest_key(version.sequence, number))
+            assert row is not None, "a version's pages live as long as it does"
+            yield from row.slices
+
+    def blob(self, blob: bytes) -> BlobRow | None:
+        """The blob of that id; None once it is condemned."""
+        return self.row(BlobRow, tables.BLOBS, blob)
+
+    def blobs(self, after: bytes = b"") -> Iterator[tuple[bytes, BlobRow]]:
+        """All blobs in order of id, from the one behind `after` on."""
+        for blob, raw in self.reads.scan(tables.BLOBS, after + b"\0", b""):
+            yield blob, decode_row(BlobRow, blob, raw)
+
+    def condemned_blob(self, blob: bytes) -> bool:
+        """Whether a blob is condemned and not yet swept."""
+        return self.reads.get(tables.CONDEMNED_BLOBS, blob) is not None
+
+    def upload(self, incarnation: int, key: bytes, upload: str) -> UploadRow | None:
+        """The upload of that id of that key."""
+        return self.row(UploadRow, tables.UPLOADS, keys.upload_key(incarnation, key, upload))
+
+    def part(self, upload: str, number: int) -> PartRow | None:
+        """One part of an upload."""
+        return self.row(PartRow, tables.PARTS, keys.part_key(upload, number))
+
+    def parts(self, upload: str, after: int = 0) -> Iterator[PartRow]:
+        """The parts of an upload in order of number, from the one behind `after` on."""
+        stop = keys.after_prefix(keys.parts_prefix(upload))
+        for at, raw in self.reads.scan(tables.PARTS, keys.part_key(upload, after + 1), stop):
+            yield decode_row(PartRow, at, raw)
+
+    def degraded(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes, DegradedRow]]:
+        """(key, blob, row) of degraded blobs, fewest survivors first, from the one behind the key `after` on."""
+        for at, raw in self.reads.scan(tables.DEGRADED, after + b"\0", b""):
+            yield at, at[1:], decode_row(DegradedRow, at, raw)
+
+    def degraded_count(self) -> int:
+        """How many blobs are degraded."""
+        return self.reads.count(tables.DEGRADED)
+
+    def condemned(self, now_us: int) -> Iterator[tuple[bytes, CondemnedRow]]:
+        """(key, row) of condemned shards that are due at `now_us`, first due first."""
+        for at, raw in self.reads.scan(tables.CONDEMNED, b"\0", keys.due_prefix(now_us + 1)):
+            yield at, decode_row(CondemnedRow, at, raw)
+
+    def condemned_count(self) -> int:
+        """How many condemned rows there are, due or not."""
+        return self.reads.count(tables.CONDEMNED)
+
+    def node(self, node: int) -> NodeRow | None:
+        """What is known of a node."""
+        return self.row(NodeRow, tables.NODES, keys.node_key(node))
+
+    def applied(self) -> AppliedRow:
+        """The log that the state follows, and the index of the last command; a new state follows none."""
+        return self.row(AppliedRow, tables.APPLIED, keys.APPLIED) or AppliedRow(b"", 0)
+
+
+def _offset(page: tuple[int, int]) -> int:
+    return page[0]
+
+
+def _number(page: tuple[int, int]) -> int:
+    return page[1]
