@@ -1,0 +1,334 @@
+"""Owns one HTTP/1.1 connection: requests in order, replies out, every time limit of the wire; never their meaning.
+
+    silent -> head -> answer (-> body)* -> reply -> idle -> head ...
+      10 s    10 s              20 s       60 s     60 s
+
+One sweep a second, over all connections, ends what is past its limit: no timer is set per request.
+"""
+
+import asyncio
+import enum
+import http
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDictProxy
+
+from s3d.operations.reply import Reply
+from shardd.contract.errors import QuoinError
+
+FIRST_BYTE_S: Final = 10.0
+HEAD_S: Final = 10.0
+BODY_IDLE_S: Final = 20.0
+WRITE_IDLE_S: Final = 60.0
+KEEP_ALIVE_S: Final = 60.0
+LINGER_S: Final = 10.0
+BODY_RATE_MIN: Final = 1_024  # bytes a second while it is the client that we wait for
+LINE_SIZE_MAX: Final = 16_384
+HEADERS_MAX: Final = 128
+PIPELINE_MAX: Final = 16
+READ_BUFFER_BYTES: Final = 256 * 1_024
+JOIN_BELOW_BYTES: Final = 65_536  # under it a copy costs less than another buffer of the kernel's
+
+_REASONS: Final = {int(status): status.phrase for status in http.HTTPStatus}
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyError(Exception):
+    """The body of a request ended before its end: the client went away, or its framing is wrong."""
+
+
+class BodySilentError(BodyError):
+    """The client has sent nothing of its body, or too little, for too long."""
+
+
+class Waiting(enum.Enum):
+    """What a connection waits for: its client's first byte, a head, a body, the next request; or for us."""
+
+    HEAD = 1
+    BODY = 2
+    IDLE = 3
+    US = 4
+
+
+class Body:
+    """The body of one request, as it came: framed by HTTP, not decoded further."""
+
+    __slots__ = ("_connection", "_expects_continue", "_payload", "_received", "_waited_s")
+
+    def __init__(self, connection: "Connection", payload: StreamReader, *, expects_continue: bool) -> None:
+        self._connection = connection
+        self._payload = payload
+        self._expects_continue = expects_continue
+        self._received = 0
+        self._waited_s = 0.0
+
+    async def piece(self) -> bytes:
+        """The bytes that came since the last call, b"" at the end; BodyError when there is no such end."""
+        connection, payload = self._connection, self._payload
+        if self._expects_continue:
+            self._expects_continue = False
+            if not payload.is_eof():
+                connection.write(_CONTINUE)
+        since = connection.wait(Waiting.BODY, BODY_IDLE_S)
+        try:
+            piece = await payload.readany()
+        except BodyError:
+            raise
+        except (HttpProcessingError, ConnectionError, RuntimeError) as error:
+            raise BodyError(str(error)) from error
+        self._waited_s += connection.wait(Waiting.US, 0.0) - since
+        self._received += len(piece)
+        if self._waited_s > BODY_IDLE_S and self._received < self._waited_s * BODY_RATE_MIN:
+            raise BodySilentError("slower than the least rate")
+        return piece
+
+    async def discard(self) -> bool:
+        """Read what the handler left, so that the next request can follow; False where the connection must end."""
+        if self._payload.is_eof():
+            return True
+        if self._expects_continue:
+            return False
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while await self.piece():
+                    pass
+        except (BodyError, TimeoutError):
+            return False
+        return True
+
+    def fail(self, error: BodyError) -> None:
+        """Whoever reads on is told `error`."""
+        if not self._payload.is_eof():
+            self._payload.set_exception(error)
+
+
+class Message:
+    """The head of one request, its body, and where it comes from. `target` is raw: nothing decoded, nothing joined."""
+
+    __slots__ = ("body", "chunked", "headers", "method", "remote", "target")
+
+    def __init__(self, message: RawRequestMessage, body: Body, remote: str) -> None:
+        self.method: str = message.method
+        self.target: str = message.path
+        self.headers: CIMultiDictProxy[str] = message.headers
+        self.chunked: bool = message.chunked
+        self.body = body
+        self.remote = remote
+
+
+class Owner(Protocol):
+    """What a connection asks of the listener that owns it."""
+
+    answer: Callable[[Message], Awaitable[Reply]]  # the reply to one request; raises nothing
+    refuse: Callable[[HttpProcessingError], Reply]  # the reply to bytes that are no HTTP request
+
+    def opened(self, connection: "Connection") -> None:
+        """A client is there: serve it, or cut it."""
+
+    def common_head(self) -> bytes:
+        """The header lines that every reply bears, each with its CRLF."""
+
+
+def head_bytes(reply: Reply, common: bytes, *, keep: bool) -> bytes:
+    """Status line and headers of `reply` (RFC 9112), with those of every reply and the blank line.
+
+    Header values may come from a client (metadata, response-* overrides): one with a line break in it is refused
+    with ValueError here, where it would otherwise become a header of its own.
+    """
+    lines = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}"]
+    lines += [f"{name}: {value}" for name, value in reply.headers]
+    if reply.length >= 0:
+        lines.append(f"Content-Length: {reply.length}")
+    if not keep:
+        lines.append("Connection: close")
+    text = "\r\n".join(lines)
+    if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
+        raise ValueError("a header value holds a line break")
+    return text.encode("utf-8", "surrogateescape") + b"\r\n" + common + b"\r\n"
+
+
+class Connection(BaseProtocol):
+    """One client. Its owner holds its task and sweeps its deadline."""
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        parser = HttpRequestParser(
+            self,
+            loop,
+            READ_BUFFER_BYTES,
+            max_line_size=LINE_SIZE_MAX,
+            max_field_size=LINE_SIZE_MAX,
+            max_headers=HEADERS_MAX,
+            payload_exception=BodyError,
+            auto_decompress=False,
+            max_msg_queue_size=PIPELINE_MAX,
+        )
+        super().__init__(loop, parser)
+        self._owner = owner
+        self._messages: deque[tuple[RawRequestMessage, StreamReader] | HttpProcessingError] = deque()
+        self._wakeup: asyncio.Future[None] | None = None
+        self._body: Body | None = None
+        self._waiting = Waiting.HEAD
+        self._deadline = loop.time() + FIRST_BYTE_S
+        self._ending = False
+        self._remote = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._remote = str(peer[0]) if peer else ""
+        self._owner.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._body is not None:
+            self._body.fail(BodyError("the client went away"))
+        self._wake()
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self._ending:
+            return
+        try:
+            messages, upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            self._parser = None
+            self._messages.append(error)
+            if self._body is not None:
+                self._body.fail(BodyError(error.message))
+        else:
+            if upgraded:
+                self._parser = None
+            self._messages.extend(messages)
+        if self._messages:
+            self._wake()
+        elif self._waiting is Waiting.IDLE and data:
+            self.wait(Waiting.HEAD, HEAD_S)
+
+    def eof_received(self) -> None:
+        """The client closed its side: what it asked for before is still answered."""
+        self._ending = True
+        if self._body is not None:
+            self._body.fail(BodyError("the client went away"))
+        self._wake()
+
+    def wait(self, waiting: Waiting, limit_s: float) -> float:
+        """Note what is waited for from now on, and how long at most; gives the time."""
+        now = self._loop.time()
+        self._waiting = waiting
+        self._deadline = now + limit_s
+        return now
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket; those for a client that went away are dropped."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def sweep(self, now: float) -> None:
+        """End the connection, or its request's body, where the client has been silent for too long."""
+        if self._waiting is Waiting.US or now < self._deadline or self.transport is None:
+            return
+        if self._waiting is Waiting.BODY and self._body is not None:
+            self._body.fail(BodySilentError("the client sent nothing"))
+        else:
+            self.transport.abort()
+
+    def finish(self) -> None:
+        """Take no further request; one in flight is answered, and its reply says that the connection ends."""
+        self._ending = True
+        self._wake()
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def serve(self) -> None:
+        """Answer the requests of this connection one after the other, until either side ends it."""
+        whole = False
+        try:
+            while (message := await self._next()) is not None:
+                if not await self._answer(message):
+                    break
+            whole = True
+        except (ConnectionError, QuoinError):
+            pass  # in mid-body: what cannot be finished is cut, so that nobody takes it for the whole
+        finally:
+            if self.transport is not None:
+                self.transport.close() if whole else self.transport.abort()
+
+    async def _next(self) -> tuple[RawRequestMessage, StreamReader] | HttpProcessingError | None:
+        while not self._messages:
+            if self._ending or self.transport is None:
+                return None
+            self._wakeup = self._loop.create_future()
+            await self._wakeup
+        self._wakeup = None
+        if self._parser is not None:
+            self._parser.message_consumed()
+        self._waiting = Waiting.US
+        return self._messages.popleft()
+
+    async def _answer(self, message: tuple[RawRequestMessage, StreamReader] | HttpProcessingError) -> bool:
+        if isinstance(message, HttpProcessingError):
+            await self._send(self._owner.refuse(message), method="", keep=False)
+            return False
+        head, payload = message
+        expects_continue = head.headers.get("Expect", "").lower() == "100-continue"
+        self._body = body = Body(self, payload, expects_continue=expects_continue)
+        reply = await self._owner.answer(Message(head, body, self._remote))
+        left = not payload.is_eof()
+        keep = not (head.should_close or self._ending or self._parser is None or (left and expects_continue))
+        await self._send(reply, method=head.method, keep=keep)
+        if left:
+            keep = await body.discard() and keep
+        self._body = None
+        self.wait(Waiting.IDLE, KEEP_ALIVE_S)
+        return keep
+
+    async def _send(self, reply: Reply, *, method: str, keep: bool) -> None:
+        transport = self.transport
+        if transport is None:
+            raise ConnectionResetError
+        head = head_bytes(reply, self._owner.common_head(), keep=keep)
+        if method == "HEAD":
+            transport.write(head)
+            return
+        if reply.length < JOIN_BELOW_BYTES:
+            transport.write(b"".join((head, *reply.body)))
+        else:
+            transport.writelines([head, *reply.body])
+        if reply.rest is not None:
+            await self._stream(reply, transport)
+
+    async def _stream(self, reply: Reply, transport: asyncio.Transport) -> None:
+        assert reply.rest is not None
+        left = reply.length - sum(map(len, reply.body))
+        await self._drain()
+        async for pieces in reply.rest:
+            transport.writelines(pieces)
+            left -= sum(map(len, pieces))
+            if self._paused:
+                await self._drain()
+        assert left == 0, "the body is as long as its head promised"
+
+    async def _drain(self) -> None:
+        """Wait until the socket takes more; a client that takes nothing at all for a minute is cut."""
+        while self._paused and self.transport is not None:
+            before = self.transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(WRITE_IDLE_S):
+                    await self._drain_helper()
+            except TimeoutError:
+                if self.transport is None or self.transport.get_write_buffer_size() >= before:
+                    raise ConnectionResetError("the client reads nothing") from None
+        if self.transport is None:
+            raise ConnectionResetError
+
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)

@@ -1,0 +1,92 @@
+"""Owns the listening socket of one gateway and all its connections: how many, the sweep, the orderly end."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Final
+
+from aiohttp.http_exceptions import HttpProcessingError
+
+from s3d.connection import Connection, Message
+from s3d.operations.reply import Reply
+
+SWEEP_S: Final = 1.0
+BACKLOG: Final = 1_024
+
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """One HTTP port. `answer` gives the reply to a request and raises nothing; `refuse` that to broken HTTP."""
+
+    def __init__(
+        self,
+        answer: Callable[[Message], Awaitable[Reply]],
+        refuse: Callable[[HttpProcessingError], Reply],
+        *,
+        connections_max: int,
+    ) -> None:
+        self.answer = answer
+        self.refuse = refuse
+        self._connections_max = connections_max
+        self._serving: dict[Connection, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self._common = b""
+        self._common_until = 0.0
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept clients of the bound socket `sock` from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._server = await self._loop.create_server(
+            lambda: Connection(self, self._loop), sock=sock, backlog=BACKLOG
+        )
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._serving)
+
+    def common_head(self) -> bytes:
+        """Date and Server of every reply, made anew each second."""
+        now = self._loop.time()
+        if now >= self._common_until:
+            self._common = f"Date: {formatdate(usegmt=True)}\r\nServer: Quoin\r\n".encode()
+            self._common_until = now + SWEEP_S
+        return self._common
+
+    def opened(self, connection: Connection) -> None:
+        """Serve one more client, in a task that is held here until it ends; over the limit it is cut."""
+        if len(self._serving) >= self._connections_max:
+            connection.abort()
+            return
+        task = self._loop.create_task(connection.serve())
+        self._serving[connection] = task
+        task.add_done_callback(lambda done: self._closed(connection, done))
+
+    def _closed(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        del self._serving[connection]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection failed", exc_info=error)
+
+    async def sweep(self) -> None:
+        """Once a second, end every connection whose client has been silent for too long. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self._loop.time()
+            for connection in list(self._serving):
+                connection.sweep(now)
+
+    async def close(self, grace_s: float) -> None:
+        """Accept nothing more, let requests in flight finish for `grace_s` at most, then cut what is left."""
+        if self._server is not None:
+            self._server.close()
+        for connection in self._serving:
+            connection.finish()
+        if self._serving:
+            await asyncio.wait(list(self._serving.values()), timeout=grace_s)
+        for connection, task in list(self._serving.items()):
+            connection.abort()
+            task.cancel()
+        await asyncio.gather(*self._serving.values(), return_exceptions=True)
