@@ -1,0 +1,137 @@
+"""Owns the command line of the bench: `python -m bench`, for a store of its own or for any S3 server."""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from bench import floors
+from bench.drive import Address, Driver
+from bench.measure import Bench, Figure, Server
+from bench.processes import PeakMemory, memory, tree
+from bench.report import Report
+from bench.requests import Target
+from bench.signing import Credentials
+from bench.store import OwnStore
+
+IDLE_S = 3.0
+
+Row = TypeVar("Row", floors.Floor, Figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints the table, writes the JSON. Exit status 1 where any request failed."""
+    options = _parser().parse_args(arguments)
+    console = Console(width=max(200, Console().width))
+    with tempfile.TemporaryDirectory(prefix="quoin-bench-", dir=options.folder) as name:
+        folder = Path(name)
+        taken = [] if options.no_floors else list(_narrated(floors.every(folder), console))
+        if options.endpoint:
+            report = _measure_foreign(options, taken, console)
+        else:
+            report = _measure_own(options, taken, folder, console)
+    report.show(console)
+    if options.json:
+        options.json.write_text(json.dumps(report.as_json(), indent=1))
+    return 1 if any(figure.failures for figure in report.figures) else 0
+
+
+def _measure_foreign(options: argparse.Namespace, taken: list[floors.Floor], console: Console) -> Report:
+    credentials = Credentials(options.access_key, options.secret_key, options.region)
+    target = Target(
+        [_address(url) for url in options.endpoint], credentials, options.bucket or _bucket_name()
+    )
+    _create_bucket(target)
+    return _measure(Server(target, options.pids), options, taken, console)
+
+
+def _measure_own(
+    options: argparse.Namespace, taken: list[floors.Floor], folder: Path, console: Console
+) -> Report:
+    with OwnStore(folder) as store:
+        target = Target(
+            [_address(url) for url in store.endpoints], store.credentials, options.bucket or _bucket_name()
+        )
+        _create_bucket(target)
+        report = _measure(Server(target, store.pids()), options, taken, console)
+        if options.no_losses:
+            return report
+        store.kill_two()
+        left = replace(target, addresses=[_address(url) for url in store.endpoints])
+        bench = Bench(Server(left, store.pids()), scale=options.scale, keys=options.keys)
+        degraded = list(_narrated(bench.short_of_nodes(", two nodes down"), console))
+        return replace(report, figures=[*report.figures, *degraded])
+
+
+def _measure(
+    server: Server, options: argparse.Namespace, taken: list[floors.Floor], console: Console
+) -> Report:
+    pids = tree(server.pids)
+    time.sleep(IDLE_S)  # what starting up left to do must not count as idle
+    idle = memory(pids)
+    with PeakMemory(pids) as watch:
+        bench = Bench(server, scale=options.scale, keys=options.keys)
+        figures = list(_narrated(bench.whole(), console))
+    names = ", ".join(f"{host}:{port}" for host, port in server.target.addresses)
+    return Report(f"{names}, {len(pids)} processes", taken, figures, idle, watch.peak)
+
+
+def _create_bucket(target: Target) -> None:
+    with Driver(target.addresses, 1) as driver:
+        status = driver.run([target.create_bucket()]).samples[0].status
+    if status != 200:
+        raise SystemExit(f"bench: the bucket {target.bucket!r} could not be made: status {status}")
+
+
+def _narrated(found: Iterator[Row], console: Console) -> Iterator[Row]:
+    for one in found:
+        console.print(f"[dim]{one}[/dim]", highlight=False, soft_wrap=True)
+        yield one
+
+
+def _address(url: str) -> Address:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise SystemExit(f"bench: {url!r} is not http://HOST:PORT")
+    return parts.hostname, parts.port or 80
+
+
+def _bucket_name() -> str:
+    return f"bench-{secrets.token_hex(4)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "--endpoint", action="append", default=[], help="an S3 server in place of our own; repeatable"
+    )
+    parser.add_argument("--pids", nargs="+", type=int, default=[], help="its processes (children are found)")
+    parser.add_argument("--access-key", default=os.environ.get("AWS_ACCESS_KEY_ID", ""))
+    parser.add_argument("--secret-key", default=os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
+    parser.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"))
+    parser.add_argument("--bucket", help="its name; a new one by default")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="how often each thing is asked, times the default"
+    )
+    parser.add_argument("--keys", type=int, default=10_000, help="how many keys the list has")
+    parser.add_argument(
+        "--folder", type=Path, help="where our own store keeps its data (default: the temporary folder)"
+    )
+    parser.add_argument("--json", type=Path, help="write everything there, too")
+    parser.add_argument("--no-floors", action="store_true", help="skip the machine's floors")
+    parser.add_argument("--no-losses", action="store_true", help="skip the phases with two nodes down")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
