@@ -1,0 +1,255 @@
+"""Owns what a request is about: one parse of its target and headers, and which operation of S3 it names."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, Literal
+from urllib.parse import quote, unquote_to_bytes
+
+from s3d.protocol.errors import S3Error
+
+Scope = Literal["service", "bucket", "object"]
+Handler = Callable[..., Any]
+
+TARGET_LENGTH_MAX: Final = 16_384
+KEY_SIZE_BYTES_MAX: Final = 1_024
+QUERY_PARAMETERS_MAX: Final = 64
+HEADERS_MAX: Final = 128
+ADMIN_PREFIX: Final = "/-/"
+
+UNRESERVED: Final = "-._~"  # beside letters and digits (RFC 3986, 2.3): what SigV4 leaves as it is
+_VISIBLE_ASCII: Final = re.compile(r"[!-~]+", re.ASCII)
+_BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9\-._~/]*", re.ASCII)
+
+# Bucket naming rules, S3 user guide. "s3d-" is kept for the store itself.
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]", re.ASCII)
+_IP_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}", re.ASCII)
+_RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-", "s3d-")
+_RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+# They select only beside a sub-resource; alone they are any tool's words, which S3 leaves alone.
+_ARGUMENTS: Final = frozenset(("id", "annotationName"))
+
+# Headers that HTTP or S3 let come more than once; their values are one list.
+_LIST_HEADERS: Final = frozenset(
+    (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "cookie",
+        "if-match",
+        "if-none-match",
+        "pragma",
+        "te",
+        "via",
+        "x-amz-object-attributes",
+        "x-amz-optional-object-attributes",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A request target, resolved once: the signature, the policy and the operation all read this object.
+
+    `bucket` and `key` are "" where the target names none. `query` holds decoded names and values; `raw_path` and
+    `raw_query` are as they came.
+    """
+
+    raw_path: str
+    raw_query: str
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+
+    @property
+    def scope(self) -> Scope:
+        """What the target names: the service, a bucket or an object."""
+        return "object" if self.key else "bucket" if self.bucket else "service"
+
+    @cached_property
+    def canonical_path(self) -> str:
+        """The path as SigV4 signs it: decoded once and encoded once, whatever the client left unencoded."""
+        if _PLAIN_PATH.fullmatch(self.raw_path):
+            return self.raw_path
+        return quote(unquote_to_bytes(self.raw_path), safe=f"/{UNRESERVED}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The facts of a request that its signature covers. Header names are in lower case, values stripped."""
+
+    method: str
+    target: Target
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of S3: how a request names it, what it takes to be allowed, and who answers.
+
+    `query` are parameters that must be there ("acl", or "list-type=2" with its value), `headers` likewise;
+    `optional` are parameters that select another operation elsewhere but are only an argument here.
+    No handler: 501 NotImplemented.
+    """
+
+    name: str
+    method: str
+    scope: Scope
+    permission: str
+    query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    handler: Handler | None = None
+
+
+def percent_encode(data: bytes | str) -> str:
+    """SigV4's UriEncode: everything but unreserved characters, upper-case hexadecimal."""
+    return quote(data, safe=UNRESERVED)
+
+
+def is_admin_target(raw: str) -> bool:
+    """Whether a raw target is under /-/, where no bucket can be: health, metrics and the administrators' API."""
+    return raw.startswith(ADMIN_PREFIX)
+
+
+def parse_target(raw: str) -> Target:
+    """The target of a request line in origin form, ASCII as received.
+
+    Raises InvalidURI (400), KeyTooLongError (400), InvalidBucketName (400), InvalidArgument (400, a repeated
+    parameter). Every key of 1 to 1,024 bytes of UTF-8 is an ordinary key: "..", "//" and "%2F" mean nothing here.
+    """
+    if len(raw) > TARGET_LENGTH_MAX or not raw.startswith("/") or not _VISIBLE_ASCII.fullmatch(raw):
+        raise S3Error("InvalidURI")
+    raw_path, _, raw_query = raw.partition("?")
+    if "#" in raw:
+        raise S3Error("InvalidURI")
+    raw_bucket, _, raw_key = raw_path[1:].partition("/")
+    bucket, key = _decode(raw_bucket), _decode(raw_key)
+    if (bucket or key) and not valid_bucket_name(bucket):
+        raise S3Error("InvalidBucketName", BucketName=bucket)
+    if len(key) > KEY_SIZE_BYTES_MAX // 4 and len(key.encode()) > KEY_SIZE_BYTES_MAX:
+        raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed=str(KEY_SIZE_BYTES_MAX))
+    return Target(raw_path, raw_query, bucket, key, parse_query(raw_query) if raw_query else {})
+
+
+def parse_query(raw: str) -> dict[str, str]:
+    """Names and values of a query string in order, "+" a space. Raises InvalidURI, InvalidArgument (repeated)."""
+    pieces = [piece for piece in raw.split("&") if piece]
+    if len(pieces) > QUERY_PARAMETERS_MAX:
+        raise S3Error("InvalidURI", "The query string has too many parameters.")
+    query: dict[str, str] = {}
+    for piece in pieces:
+        raw_name, _, raw_value = piece.partition("=")
+        name = _decode(raw_name.replace("+", " "))
+        if name in query:
+            raise S3Error("InvalidArgument", "A query parameter appears more than once.", ArgumentName=name)
+        query[name] = _decode(raw_value.replace("+", " "))
+    return query
+
+
+def _decode(raw: str) -> str:
+    if "%" not in raw:
+        return raw
+    if _BAD_PERCENT.search(raw):
+        raise S3Error("InvalidURI")
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise S3Error("InvalidURI") from error
+
+
+def valid_bucket_name(name: str) -> bool:
+    """Whether S3's naming rules allow `name` (feature B3)."""
+    return (
+        3 <= len(name) <= 63
+        and _BUCKET_NAME.fullmatch(name) is not None
+        and ".-" not in name
+        and "-." not in name
+        and not _IP_ADDRESS.fullmatch(name)
+        and not name.startswith(_RESERVED_PREFIXES)
+        and not name.endswith(_RESERVED_SUFFIXES)
+    )
+
+
+def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as received -> lower-case names and stripped values, one entry a name.
+
+    Lists and user metadata that come more than once are joined by a comma, as S3 does; anything else that does is
+    refused (400 InvalidArgument), since two readers could pick two values. Raises AccessDenied for our own
+    x-s3d-* names, which only we may say, and RequestHeaderSectionTooLarge.
+    """
+    headers: dict[str, str] = {}
+    count = 0
+    for raw_name, raw_value in raw:
+        count += 1
+        try:
+            name, value = raw_name.decode("ascii").lower(), raw_value.decode().strip(" \t")
+        except UnicodeDecodeError as error:
+            raise S3Error("InvalidArgument", "A header is neither ASCII nor UTF-8.") from error
+        if name in headers:
+            if name not in _LIST_HEADERS and not name.startswith("x-amz-meta-"):
+                raise S3Error("InvalidArgument", "A header appears more than once.", ArgumentName=name)
+            value = f"{headers[name]},{value}"
+        elif name.startswith("x-s3d-"):
+            raise S3Error("AccessDenied")
+        headers[name] = value
+    if count > HEADERS_MAX:
+        raise S3Error("RequestHeaderSectionTooLarge")
+    return headers
+
+
+class Router:
+    """Finds the operation that a request names: the most specific one, never a more general one by accident."""
+
+    def __init__(self, operations: Iterable[Operation], handlers: Mapping[str, Handler]) -> None:
+        """`handlers` by operation name; a name that no operation has is a mistake of ours (AssertionError)."""
+        bound = [replace(operation, handler=handlers.get(operation.name)) for operation in operations]
+        unknown = set(handlers) - {operation.name for operation in bound}
+        assert not unknown, f"handlers of no operation: {unknown}"
+        self._selectors = (
+            frozenset(name.partition("=")[0] for operation in bound for name in operation.query) - _ARGUMENTS
+        )
+        self._plain: dict[tuple[str, Scope], list[Operation]] = {}
+        self._qualified: dict[tuple[str, Scope], list[Operation]] = {}
+        for operation in sorted(bound, key=lambda each: -len(each.query) - len(each.headers)):
+            if not operation.query:
+                self._plain.setdefault((operation.method, operation.scope), []).append(operation)
+            self._qualified.setdefault((operation.method, operation.scope), []).append(operation)
+
+    def resolve(self, request: Request) -> Operation:
+        """The operation of `request`; it may have no handler yet.
+
+        Raises MethodNotAllowed (405) where S3 has none: a sub-resource of S3 that stands in the query must be the
+        operation's own or its argument, so "?acl" is never a plain PUT, DELETE or list.
+        """
+        target, headers = request.target, request.headers
+        query = target.query
+        present = self._selectors.intersection(query) if query else ()
+        for operation in (self._qualified if present else self._plain).get(
+            (request.method, target.scope), ()
+        ):
+            if (
+                all(name in headers for name in operation.headers)
+                and all(_has(query, name) for name in operation.query)
+                and _names(operation).issuperset(present)
+            ):
+                return operation
+        if "list-type" in query and not _has(query, "list-type=2"):
+            raise S3Error("InvalidArgument", "Invalid List Type specified in Query", ArgumentName="list-type")
+        raise S3Error("MethodNotAllowed", Method=request.method, ResourceType=target.scope.upper())
+
+
+def _has(query: Mapping[str, str], wanted: str) -> bool:
+    name, _, value = wanted.partition("=")
+    return name in query and (not value or query[name] == value)
+
+
+def _names(operation: Operation) -> set[str]:
+    return {*(name.partition("=")[0] for name in operation.query), *operation.optional}
