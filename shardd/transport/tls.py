@@ -55,7 +55,7 @@ class PeerIdentity:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "PeerIdentity":
-        """Reads the files of `name` (see `file_stem`) in the cluster's folder; ConfigurationError where one is wrong."""
+        """Reads the files of `name` (see `file_stem`) in `folder`; ConfigurationError where one is wrong."""
         try:
             identity = cls(
                 name=parse_stem(name),

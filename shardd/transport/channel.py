@@ -1,0 +1,83 @@
+"""Owns one connection on the event loop: its packets, its timer, one transmission a turn; never what streams mean."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from shardd.transport.engine import EngineConnection, Sink
+from shardd.transport.native import Address
+
+
+class Transmit(Protocol):
+    """How datagrams leave: DatagramSocket.send."""
+
+    def __call__(self, datagrams: list[bytes], address: Address, /) -> None: ...
+
+
+class Channel:
+    """Drives an engine's connection for its `sink`, which hears everything from within these calls."""
+
+    def __init__(self, connection: EngineConnection, *, sink: Sink, transmit: Transmit) -> None:
+        self.connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._now_s: Callable[[], float] = self._loop.time
+        self._sink = sink
+        self._transmit = transmit
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def received(self, datagrams: list[bytes], address: Address) -> None:
+        """Datagrams came from `address`."""
+        if self._stopped:
+            return
+        self.connection.receive(datagrams, address, self._now_s())
+        self.connection.deliver(self._sink)
+        self.flush()
+
+    def flush_soon(self) -> None:
+        """Something was queued on the connection: all of this turn of the loop leaves together."""
+        if self._soon is None and not self._stopped:
+            self._soon = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Sends what may be sent, and sets the timer."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if self._stopped:
+            return
+        outgoing = self.connection.outgoing(self._now_s())
+        if outgoing:
+            for address in {address: None for _, address in outgoing}:  # one, unless the peer is moving
+                self._transmit([datagram for datagram, to in outgoing if to == address], address)
+        self._set_timer()
+
+    def stop(self) -> None:
+        """Nothing is sent or heard any more. Idempotent."""
+        self._stopped = True
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._timer = None
+
+    def _set_timer(self) -> None:
+        """A timer that fires too early is harmless and cheaper than one that is set anew for every packet."""
+        due_s = self.connection.timer_s()
+        if due_s is None or self._stopped:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        due_s = self.connection.timer_s()
+        if due_s is not None and due_s <= self._now_s():
+            self.connection.expire(self._now_s())
+            self.connection.deliver(self._sink)
+            self.flush()
+        else:
+            self._set_timer()

@@ -1,0 +1,153 @@
+"""Owns UDP sockets on the event loop: datagrams in and out in batches; never looks into one."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from shardd.transport.native import Address, BatchedSocket
+
+Received = list[tuple[bytes, Address]]
+
+SOCKET_BUFFER_BYTES = 4 << 20
+BATCHES_PER_TURN_MAX = 8  # receive calls before other work gets the loop
+SEND_QUEUE_MAX = 4_096  # datagrams that wait for the socket; more are dropped, as a full link would
+_PACKET_OVERHEAD = 48  # IPv6 and UDP headers
+_IP_MTU, _IPV6_MTU = 14, 24
+_TOO_LARGE = {errno.EMSGSIZE}
+_NO_OFFLOAD = {errno.EIO, errno.EINVAL, errno.EOPNOTSUPP}
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A UDP socket for a server; OSError where the address cannot be had."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    return _prepared(socket.socket(family, kind, protocol), lambda opened: opened.bind(address))
+
+
+def connect(address: Address) -> socket.socket:
+    """A UDP socket that hears from `address` alone, also when its process is gone: ICMP refusals become errors."""
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+    return _prepared(socket.socket(family, socket.SOCK_DGRAM), lambda opened: opened.connect(address))
+
+
+def _prepared(opened: socket.socket, attach: Callable[[socket.socket], None]) -> socket.socket:
+    try:
+        opened.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            opened.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+        attach(opened)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def path_payload_max(connected: socket.socket) -> int:
+    """The largest datagram in bytes that the kernel knows the path of a connected socket to take."""
+    level, option = (
+        (socket.IPPROTO_IPV6, _IPV6_MTU)
+        if connected.family == socket.AF_INET6
+        else (socket.IPPROTO_IP, _IP_MTU)
+    )
+    return connected.getsockopt(level, option) - _PACKET_OVERHEAD
+
+
+class DatagramSocket:
+    """A socket with its reader on the running loop. `received` and `failed` are called from the loop only."""
+
+    def __init__(
+        self,
+        opened: socket.socket,
+        *,
+        received: Callable[[Received], None],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = opened
+        self._batched = BatchedSocket(opened.fileno())
+        self._received = received
+        self._failed = failed
+        self._waiting: deque[tuple[list[bytes], Address]] = deque()
+        self._loop.add_reader(opened.fileno(), self._readable)
+
+    @property
+    def address(self) -> Address:
+        """Where this socket is bound."""
+        address: Address = self._socket.getsockname()
+        return address
+
+    def send(self, datagrams: list[bytes], address: Address) -> None:
+        """Sends now, or as soon as the socket takes them; what no path takes is dropped, as QUIC expects."""
+        if self._waiting:
+            if len(self._waiting) < SEND_QUEUE_MAX:
+                self._waiting.append((datagrams, address))
+            return
+        rest = self._try_send(datagrams, address)
+        if rest:
+            self._waiting.append((rest, address))
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+
+    def close(self) -> None:
+        """Gives the socket back. Idempotent."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+        self._waiting.clear()
+
+    def _try_send(self, datagrams: list[bytes], address: Address) -> list[bytes]:
+        """Gives what has to wait for the socket."""
+        while datagrams:
+            try:
+                datagrams = datagrams[self._batched.send(datagrams, address) :]
+            except (BlockingIOError, InterruptedError) as error:
+                return datagrams[getattr(error, "datagrams_sent", 0) :]
+            except OSError as error:
+                datagrams = datagrams[getattr(error, "datagrams_sent", 0) :]
+                if error.errno in _TOO_LARGE or error.errno in _NO_OFFLOAD:
+                    self._send_plain(datagrams, address)
+                else:
+                    self._failed(error)
+                return []
+        return []
+
+    def _send_plain(self, datagrams: list[bytes], address: Address) -> None:
+        """One by one, where the path or the device refuses a batch; the oversized ones fall."""
+        target = None if self._is_connected() else address
+        for datagram in datagrams:
+            with contextlib.suppress(OSError):
+                self._socket.send(datagram) if target is None else self._socket.sendto(datagram, target)
+
+    def _is_connected(self) -> bool:
+        try:
+            self._socket.getpeername()
+        except OSError:
+            return False
+        return True
+
+    def _writable(self) -> None:
+        while self._waiting:
+            datagrams, address = self._waiting.popleft()
+            rest = self._try_send(datagrams, address)
+            if rest:
+                self._waiting.appendleft((rest, address))
+                return
+        if self._socket.fileno() >= 0:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _readable(self) -> None:
+        received: Received = []
+        failure = None
+        try:
+            for _ in range(BATCHES_PER_TURN_MAX):
+                received += self._batched.receive()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            failure = error
+        if received:
+            self._received(received)
+        if failure is not None:
+            self._failed(failure)

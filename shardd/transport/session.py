@@ -1,0 +1,223 @@
+"""Owns the server's end of a connection: the hello before all else, then one request a stream; never what it asks."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from shardd.contract import hello, wire
+from shardd.contract.blobs import NodeId
+from shardd.contract.errors import BadRequestError, ForbiddenError, OverloadedError, ShardError
+from shardd.contract.hello import PeerName, Role
+from shardd.contract.messages import Failure, Reply
+from shardd.transport import native
+from shardd.transport.channel import Channel, Transmit
+from shardd.transport.engine import EngineConnection
+from shardd.transport.tls import PeerIdentity
+
+HELLO_DEADLINE_S = 2.0
+UNPROVEN_BYTES_MAX = 64 * 1024
+HELD_BYTES_MAX = 64 << 20  # of requests that are not answered, on one connection
+
+_CLIENT_BIDIRECTIONAL = 0  # the two low bits of a stream's id (RFC 9000, 2.1)
+
+log = logging.getLogger(__name__)
+
+
+class Request:
+    """One request of a peer that has proved who it is. Answered once, from the loop's thread."""
+
+    __slots__ = ("_session", "_stream", "frame", "peer")
+
+    def __init__(self, session: "Session", stream: int, frame: wire.Frame) -> None:
+        self._session = session
+        self._stream = stream
+        self.frame = frame
+        self.peer = session.peer
+
+    def reply(self, body: Reply, payload: Sequence[bytes] = ()) -> None:
+        """Sends the answer; a peer that is gone does not hear it."""
+        self._session.reply(self._stream, body, payload)
+
+    def fail(self, error: ShardError) -> None:
+        """Sends an error as the answer."""
+        self.reply(Failure(error.code, str(error)))
+
+
+Handler = Callable[[Request], None]
+
+
+class SessionOwner(Protocol):
+    """The endpoint of a session: whom it serves as, and who hears of its life."""
+
+    identity: PeerIdentity
+    leaf_sha256: bytes
+    members: frozenset[NodeId]
+    handler: Handler
+
+    def id_issued(self, connection_id: bytes, session: "Session") -> None:
+        """Packets may come for `session` under this id."""
+
+    def id_retired(self, connection_id: bytes) -> None:
+        """No more packets will come under this id."""
+
+    def proved(self, session: "Session") -> None:
+        """The peer is who it says."""
+
+    def over(self, session: "Session") -> None:
+        """The session has ended."""
+
+
+class Session:
+    """The engine.Sink of one connection."""
+
+    def __init__(self, owner: SessionOwner, connection: EngineConnection, transmit: Transmit) -> None:
+        self.channel = Channel(connection, sink=self, transmit=transmit)
+        self.peer = PeerName(Role.SHARD_SERVER, NodeId(0))
+        self._owner = owner
+        self._connection = connection
+        self._streams: dict[int, wire.Decoder] = {}
+        self._sizes: dict[int, int] = {}  # bytes that came on each stream that is not answered
+        self._held = 0
+        self._proven = False
+        self._nonce = secrets.token_bytes(hello.NONCE_SIZE)
+        self._hello_stream = -1
+        self._hello = wire.Decoder(wire.HELLO)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(HELLO_DEADLINE_S, self.close, "no hello in time")
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits for an answer."""
+        return not self._sizes
+
+    def close(self, reason: str) -> None:
+        """Tells the peer, as far as it listens, and ends."""
+        self._connection.close(reason)
+        self.channel.flush()
+        self.terminated(reason)
+
+    def reply(self, stream: int, body: Reply, payload: Sequence[bytes]) -> None:
+        """See Request.reply."""
+        size = self._sizes.pop(stream, None)
+        if size is None:
+            return
+        self._held -= size
+        payload_size = sum(map(len, payload))
+        head = wire.encode(body, cluster=self._owner.identity.cluster, payload_size=payload_size)
+        self._connection.send(stream, head, end=not payload_size)
+        for index, chunk in enumerate(payload, 1):
+            self._connection.send(stream, chunk, end=index == len(payload))
+        self.channel.flush_soon()
+
+    # What the engine says
+
+    def connected(self) -> None:
+        """See engine.Sink."""
+        self._hello_stream = self._connection.open_stream()
+        body = wire.encode(hello.Challenge(self._nonce), cluster=self._owner.identity.cluster)
+        self._connection.send(self._hello_stream, body, end=False)
+
+    def stream_received(self, stream: int, data: bytes, *, end: bool) -> None:
+        """See engine.Sink."""
+        if not self._proven:
+            self._hello_received(stream, data)
+            return
+        if stream & 3 != _CLIENT_BIDIRECTIONAL:
+            if data:
+                self.close("a second hello" if stream == self._hello_stream else "a stream of no use here")
+            return
+        decoder = self._streams.get(stream)
+        if decoder is None:
+            if stream in self._sizes or (end and not data):
+                return  # answered or given up before its end
+            decoder = self._streams[stream] = wire.Decoder(wire.REQUEST)
+            self._sizes[stream] = 0
+        self._sizes[stream] += len(data)
+        self._held += len(data)
+        try:
+            if self._held > HELD_BYTES_MAX:
+                raise OverloadedError("too many bytes wait for an answer on this connection")
+            decoder.feed(data)
+            if end:
+                del self._streams[stream]
+                self._owner.handler(Request(self, stream, decoder.finish()))
+        except ShardError as error:
+            self._refuse_request(stream, error)
+
+    def stream_refused(self, stream: int) -> None:
+        """See engine.Sink."""
+        if stream == self._hello_stream:
+            return
+        self._streams.pop(stream, None)
+        self._held -= self._sizes.pop(stream, 0)
+
+    def id_issued(self, connection_id: bytes) -> None:
+        """See engine.Sink."""
+        self._owner.id_issued(connection_id, self)
+
+    def id_retired(self, connection_id: bytes) -> None:
+        """See engine.Sink."""
+        self._owner.id_retired(connection_id)
+
+    def terminated(self, reason: str) -> None:
+        """See engine.Sink."""
+        self.channel.stop()
+        self._deadline.cancel()
+        self._streams.clear()
+        self._sizes.clear()
+        self._owner.over(self)
+
+    # The hello
+
+    def _hello_received(self, stream: int, data: bytes) -> None:
+        if stream != self._hello_stream:
+            self.close("a stream before the hello")
+            return
+        self._held += len(data)
+        try:
+            if self._held > UNPROVEN_BYTES_MAX:
+                raise BadRequestError("too many bytes before the hello")
+            frame = self._hello.feed(data)
+            if frame is None:
+                return
+            self.peer = self._check(frame)
+        except ShardError as error:
+            log.warning("a peer was refused: %s", error)
+            self.close(f"refused: {error}")
+            return
+        self._proven, self._held = True, 0
+        self._deadline.cancel()
+        self._owner.proved(self)
+        welcome = wire.encode(hello.Welcome(), cluster=self._owner.identity.cluster)
+        self._connection.send(self._hello_stream, welcome, end=True)
+
+    def _check(self, frame: wire.Frame) -> PeerName:
+        """Who the peer has proved to be; ForbiddenError where it has not."""
+        proof, identity = frame.body, self._owner.identity
+        if not isinstance(proof, hello.Proof) or frame.cluster != identity.cluster:
+            raise ForbiddenError("this is not a proof for this cluster")
+        if len(proof.nonce) != hello.NONCE_SIZE or not 0 <= proof.node < 1 << 32:
+            raise ForbiddenError("the proof has other sizes than ours")
+        if len(proof.certificate) > hello.CERTIFICATE_SIZE_MAX:
+            raise ForbiddenError("the certificate is too long")
+        name = PeerName(proof.role, NodeId(proof.node))
+        if name.role is not Role.ADMINISTRATOR and name.node not in self._owner.members:
+            raise ForbiddenError(f"node {name.node} is not a member of this cluster")
+        native.verify_certificate(
+            proof.certificate, identity.authority, hello.host_name(identity.cluster, name)
+        )
+        signed = hello.transcript(
+            identity.cluster,
+            client=name,
+            server=identity.name.node,
+            nonces=(self._nonce, proof.nonce),
+            leaf_sha256=self._owner.leaf_sha256,
+        )
+        native.verify_signature(proof.certificate, signed, proof.signature)
+        return name
+
+    def _refuse_request(self, stream: int, error: ShardError) -> None:
+        self._streams.pop(stream, None)
+        self.reply(stream, Failure(error.code, str(error)), ())
