@@ -1,8 +1,8 @@
 """Owns what a request is about: one parse of its target and headers, and which operation of S3 it names."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -208,17 +208,11 @@ def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 class Router:
     """Finds the operation that a request names: the most specific one, never a more general one by accident."""
 
-    def __init__(self, operations: Iterable[Operation], handlers: Mapping[str, Handler]) -> None:
-        """`handlers` by operation name; a name that no operation has is a mistake of ours (AssertionError)."""
-        bound = [replace(operation, handler=handlers.get(operation.name)) for operation in operations]
-        unknown = set(handlers) - {operation.name for operation in bound}
-        assert not unknown, f"handlers of no operation: {unknown}"
-        self._selectors = (
-            frozenset(name.partition("=")[0] for operation in bound for name in operation.query) - _ARGUMENTS
-        )
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._selectors = frozenset().union(*map(_names, operations)) - _ARGUMENTS
         self._plain: dict[tuple[str, Scope], list[Operation]] = {}
         self._qualified: dict[tuple[str, Scope], list[Operation]] = {}
-        for operation in sorted(bound, key=lambda each: -len(each.query) - len(each.headers)):
+        for operation in sorted(operations, key=lambda each: -len(each.query) - len(each.headers)):
             if not operation.query:
                 self._plain.setdefault((operation.method, operation.scope), []).append(operation)
             self._qualified.setdefault((operation.method, operation.scope), []).append(operation)
@@ -238,7 +232,7 @@ class Router:
             if (
                 all(name in headers for name in operation.headers)
                 and all(_has(query, name) for name in operation.query)
-                and _names(operation).issuperset(present)
+                and _names(operation).union(operation.optional).issuperset(present)
             ):
                 return operation
         if "list-type" in query and not _has(query, "list-type=2"):
@@ -251,5 +245,5 @@ def _has(query: Mapping[str, str], wanted: str) -> bool:
     return name in query and (not value or query[name] == value)
 
 
-def _names(operation: Operation) -> set[str]:
-    return {*(name.partition("=")[0] for name in operation.query), *operation.optional}
+def _names(operation: Operation) -> frozenset[str]:
+    return frozenset(name.partition("=")[0] for name in operation.query)
