@@ -1,0 +1,11 @@
+"""Owns the errors of blobs: too few shards to write or read, and a read that fails in the middle."""
+
+from shardd.contract.errors import QuoinError
+
+
+class NotEnoughShardsError(QuoinError):
+    """Too few shards could be stored to acknowledge, or be read to answer. Try again later (503)."""
+
+
+class BlobReadError(QuoinError):
+    """The rest of a blob cannot be read now, after some of it was given out: the reply must be cut off."""

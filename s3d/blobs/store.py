@@ -1,0 +1,54 @@
+"""Owns the making of writers and readers of blobs; never their work."""
+
+from concurrent.futures import Executor
+
+from s3d.blobs.budget import Budget
+from s3d.blobs.coding import Digests
+from s3d.blobs.reader import BlobReader
+from s3d.blobs.resources import Resources, Suspect
+from s3d.blobs.writer import BlobWriter, Plan
+from s3d.metadata.rows import BlobRow
+from s3d.placement.erasure import CODECS, codec
+from s3d.placement.ring import Ring
+from s3d.shards.fleet import Fleet
+from shardd.contract.blobs import BlobId
+from shardd.contract.cluster import ErasureConfig
+
+
+class Blobs:
+    """Where blobs are written and read. `buffer_bytes` bounds the buffers of all writers and readers together."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        ring: Ring,
+        *,
+        rs: ErasureConfig,
+        buffer_bytes: int,
+        coding: Executor,
+        suspect: Suspect,
+    ) -> None:
+        self.fleet = fleet
+        self._ring = ring
+        self._rs = rs
+        # Divided, so that slow readers cannot keep writers waiting, nor slow writers the readers.
+        uploads = buffer_bytes * 5 // 8
+        self.resources = Resources(fleet, Budget(uploads), Budget(buffer_bytes - uploads), coding, suspect)
+
+    def can_write(self) -> bool:
+        """Would a PUT be acknowledged now?"""
+        return self.fleet.can_write(self._rs)
+
+    def writer(self, key: bytes, *, blob: BlobId, size: int | None, digests: Digests | None) -> BlobWriter:
+        """A writer of a new blob, placed by `key` (bucket/key). `size`: its bytes, where they are known.
+
+        Raises NotEnoughShardsError where too few nodes take shards now, before a byte of the body is read.
+        """
+        rs = self._rs
+        coder = codec(CODECS[rs.codec], rs.data, rs.parity)
+        plan = Plan(blob, coder, walk=tuple(self._ring.walk(key)), spare=rs.spare, size=size)
+        return BlobWriter(self.resources, plan, digests=digests)
+
+    def reader(self, blob: BlobId, row: BlobRow) -> BlobReader:
+        """A reader of a blob."""
+        return BlobReader(self.resources, blob, row)

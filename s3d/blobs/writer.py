@@ -1,0 +1,248 @@
+"""Owns the writing of one blob: windows of stripes out to the shards, and the line that decides an acknowledgement."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+from s3d.blobs.coding import Column, Digests, Pieces, code
+from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.resources import Resources
+from s3d.metadata.rows import BlobRow
+from s3d.placement.durability import NOWHERE, assign, fill, settled, survives
+from s3d.placement.erasure import Codec
+from s3d.shards.fleet import Extent
+from shardd.contract.blobs import EXTENT_UNITS_MAX, UNIT_SIZE, BlobId, NodeId
+from shardd.contract.messages import PutExtent
+
+FIRST_GENERATION = 1
+WINDOWS_IN_FLIGHT_MAX = 2
+INLINE_BYTES_MAX = 65_536  # to code so little costs less than a hop to a coding thread and back
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A blob to be written: the walk of nodes for its shards, losses to survive, its size where it is known."""
+
+    blob: BlobId
+    codec: Codec
+    walk: tuple[NodeId, ...]
+    spare: int
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What was stored.
+
+    `row` has node 0 where a shard is missing; `degraded`: it needs repair; `places`: (node, shard, generation) of
+    all that was sent anywhere, for the command that condemns it.
+    """
+
+    blob: BlobId
+    row: BlobRow
+    degraded: bool
+    places: tuple[tuple[int, int, int], ...]
+
+
+class BlobWriter:
+    """Writes one blob: `write` pieces, `drain`, then `finish`; or `abandon`, also after any error.
+
+    A window is one extent of every data shard; its bytes are kept until all its shards have answered. The last one
+    is held back until `finish`, because its records carry the blob's identity. The tasks that send windows belong
+    to the writer: `finish` and `abandon` end them.
+    """
+
+    def __init__(self, resources: Resources, plan: Plan, *, digests: Digests | None) -> None:
+        self._resources = resources
+        self._plan = plan
+        self._codec = plan.codec
+        self._digests = digests
+        # The node of each shard; NOWHERE from the moment that the shard is given up.
+        self._nodes = list(assign(plan.walk, resources.fleet.writable(), plan.codec.k + plan.codec.m))
+        self._tried: set[tuple[int, int, int]] = set()
+        self._received = 0
+        self._extent = 0  # number of the window that fills
+        self._stripes: list[Pieces] = []  # of that window
+        self._room = 0  # bytes that the last of them still takes
+        self._held = 0  # bytes of the budget for it
+        self._last: list[Column] | None = None
+        self._flight: deque[asyncio.Task[None]] = deque()
+        self._coded: asyncio.Future[None] | None = None
+        self._require()
+
+    async def write(self, piece: bytes) -> None:
+        """Take the next bytes of the body; waits while the process holds too much. Raises NotEnoughShardsError."""
+        view = memoryview(piece)
+        while view:
+            if not self._room:
+                await self._begin_stripe()
+            taken = view[: self._room]
+            self._stripes[-1].append(piece if len(taken) == len(piece) else taken)
+            self._room -= len(taken)
+            self._received += len(taken)
+            view = view[len(taken) :]
+
+    async def drain(self) -> None:
+        """Wait until all bytes given are in the digests; no more may be written. The last window is not yet sent."""
+        if self._last is None:
+            await self._until_coded()
+            self._last = await self._code(self._stripes, self._extent)
+
+    async def finish(self, identity: bytes) -> StoredBlob:
+        """Send the last window with the blob's `identity`, wait for every shard, decide.
+
+        Raises NotEnoughShardsError where too few shards are durable.
+        """
+        await self.drain()
+        assert self._last is not None
+        await self._send(self._last, self._extent, identity=identity)
+        await self._landed(0)
+        if self._extent == 0 and not self._acknowledged:
+            await self._double_up(self._last, identity)
+        self._let_go()
+        self._require()
+        return self._stored()
+
+    async def abandon(self) -> StoredBlob | None:
+        """Stop, and say what may have been stored and must be condemned; None where nothing was sent."""
+        for task in self._flight:
+            task.cancel()
+        await asyncio.gather(*self._flight, return_exceptions=True)
+        self._flight.clear()
+        self._let_go()
+        return self._stored() if self._tried else None
+
+    @property
+    def _acknowledged(self) -> bool:
+        """THE acknowledgement: do the shards that are durable survive `spare` further losses of nodes?"""
+        return survives(self._nodes, self._codec.k, self._plan.spare)
+
+    def _require(self) -> None:
+        if not self._acknowledged:
+            stored = [node for node in self._nodes if node != NOWHERE]
+            raise NotEnoughShardsError(f"{len(stored)} shards on {len(set(stored))} nodes are too few")
+
+    async def _begin_stripe(self) -> None:
+        if len(self._stripes) == EXTENT_UNITS_MAX:
+            await self._dispatch()
+        if not self._stripes:
+            self._held = await self._resources.uploads.acquire(self._window_cost())
+        self._stripes.append([])
+        self._room = self._codec.k * UNIT_SIZE
+
+    def _window_cost(self) -> int:
+        """Bytes that the window to come holds, parity counted."""
+        size = self._codec.k * UNIT_SIZE * EXTENT_UNITS_MAX
+        if self._plan.size is not None and self._plan.size > self._received:
+            size = min(size, self._plan.size - self._received)
+        return size * (self._codec.k + self._codec.m) // self._codec.k
+
+    async def _dispatch(self) -> None:
+        """Send the full window on its way, and begin another."""
+        await self._landed(WINDOWS_IN_FLIGHT_MAX - 1)
+        await self._until_coded()
+        self._require()
+        loop = asyncio.get_running_loop()
+        self._coded = loop.create_future()
+        window = self._carry(self._stripes, self._extent, held=self._held, coded=self._coded)
+        self._flight.append(
+            loop.create_task(window, name=f"window {self._extent} of {self._plan.blob.hex()}")
+        )
+        self._stripes, self._held = [], 0
+        self._extent += 1
+
+    async def _carry(
+        self, stripes: list[Pieces], extent: int, *, held: int, coded: asyncio.Future[None]
+    ) -> None:
+        try:
+            try:
+                columns = await self._code(stripes, extent)
+            finally:
+                coded.set_result(None)
+            await self._send(columns, extent)
+        finally:
+            self._resources.uploads.release(held)
+
+    async def _until_coded(self) -> None:
+        """Digests take bytes in order, so one window is coded after the other."""
+        if self._coded is not None:
+            await self._coded
+
+    async def _landed(self, left: int) -> None:
+        """Wait until at most `left` windows are in flight."""
+        while len(self._flight) > left:
+            await self._flight[0]
+            self._flight.popleft()
+
+    async def _code(self, stripes: list[Pieces], extent: int) -> list[Column]:
+        work = partial(
+            code,
+            stripes,
+            codec=self._codec,
+            blob=self._plan.blob,
+            first_unit=extent * EXTENT_UNITS_MAX,
+            digests=self._digests,
+        )
+        if sum(len(piece) for pieces in stripes for piece in pieces) <= INLINE_BYTES_MAX:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._resources.coding, work)
+
+    async def _send(self, columns: list[Column], extent: int, *, identity: bytes | None = None) -> None:
+        """Put one extent of every shard that is not given up; those that fail are, from now on."""
+        shards = [shard for shard, node in enumerate(self._nodes) if node != NOWHERE]
+        await self._put(shards, columns, extent, identity=identity)
+
+    async def _put(
+        self, shards: list[int], columns: list[Column], extent: int, *, identity: bytes | None
+    ) -> None:
+        extents = []
+        for shard in shards:
+            column, node = columns[shard], self._nodes[shard]
+            message = PutExtent(
+                self._plan.blob,
+                shard,
+                extent,
+                FIRST_GENERATION,
+                column.length,
+                column.crcs,
+                identity is not None,
+                identity or b"",
+            )
+            extents.append(Extent(node, message, column.units))
+            self._tried.add((node, shard, FIRST_GENERATION))
+        outcomes = await self._resources.fleet.put_all(extents)
+        for shard, error in zip(shards, outcomes, strict=True):
+            if error is not None:
+                self._nodes[shard] = NOWHERE
+
+    async def _double_up(self, columns: list[Column], identity: bytes) -> None:
+        """All bytes are still here: put the shards that failed on nodes that did not, before giving up."""
+        missing = [shard for shard, node in enumerate(self._nodes) if node == NOWHERE]
+        failed = {node for node, shard, _ in self._tried if shard in missing}
+        alive = [node for node in self._plan.walk if node in self._resources.fleet.writable() - failed]
+        self._nodes = list(fill(self._nodes, alive))
+        await self._put(
+            [shard for shard in missing if self._nodes[shard] != NOWHERE],
+            columns,
+            self._extent,
+            identity=identity,
+        )
+
+    def _let_go(self) -> None:
+        """Give back the last window's bytes."""
+        self._stripes = []
+        self._resources.uploads.release(self._held)
+        self._held = 0
+
+    def _stored(self) -> StoredBlob:
+        codec = self._codec
+        row = BlobRow(
+            size=self._received,
+            codec=codec.id,
+            k=codec.k,
+            m=codec.m,
+            unit=UNIT_SIZE,
+            shards=tuple((node, FIRST_GENERATION if node else 0) for node in self._nodes),
+        )
+        return StoredBlob(self._plan.blob, row, not settled(self._nodes), tuple(sorted(self._tried)))

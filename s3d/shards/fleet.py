@@ -1,0 +1,222 @@
+"""Owns all nodes together: who is up, how fast, and one batch of extents put to many; never what the bytes mean."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from s3d.placement.durability import assign, survives
+from shardd.contract.blobs import NodeId
+from shardd.contract.cluster import ErasureConfig
+from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
+from shardd.contract.messages import GetUnits, Page, PutExtent, Stat, Status, Units
+
+_LATENCIES_KEPT = 128
+
+
+class NodeClient(Protocol):
+    """One shard server, seen from a gateway. Every method raises errors of the ShardError tree only.
+
+    UnreachableError: no connection, or it broke; DeadlineError: no answer in time. Payloads are lists of chunks.
+    """
+
+    node: NodeId
+
+    async def put(self, message: PutExtent, payload: Sequence[bytes], *, deadline_s: float) -> None:
+        """Returns once the extent is durable on the node."""
+
+    async def get(self, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
+        """The units' stored checksums, and their bytes in chunks of any length. Nothing is verified."""
+
+    async def delete(self, shards: list[tuple[bytes, int, int]], *, deadline_s: float) -> None:
+        """Deletes (blob, shard, generation): that generation and those before it. Deleting nothing succeeds."""
+
+    async def stat(self, blob: bytes, shard: int, *, deadline_s: float) -> Stat:
+        """The extents that are there of a shard."""
+
+    async def list(self, after: bytes, limit: int, *, deadline_s: float) -> Page:
+        """A page of the shards that are there."""
+
+    async def status(self, *, deadline_s: float) -> Status:
+        """How the node is."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLimits:
+    """The times by which the fleet judges its nodes, in seconds."""
+
+    heartbeat_s: float = 0.5
+    silence_s: float = 1.0  # no answer to anything for so long: down
+    stall_s: float = 1.0  # puts of a node stand still for so long while another's move: given up
+    standstill_s: float = 5.0  # nobody's puts move for so long: all are given up
+    watch_s: float = 0.1  # how often a batch of puts looks for such nodes
+    put_deadline_s: float = 30.0
+
+
+class Extent(NamedTuple):
+    """One extent on its way to one node; `payload` is its units in chunks."""
+
+    node: NodeId
+    message: PutExtent
+    payload: Sequence[bytes]
+
+
+@dataclass(slots=True)
+class _Health:
+    up: bool = False
+    status: Status | None = None
+    heard_s: float = 0.0
+    put_s: float = 0.0  # when a put of ours was last answered
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
+
+
+class Fleet:
+    """Every node of the cluster. `run` must be running for nodes to be seen to come up."""
+
+    def __init__(
+        self,
+        clients: Iterable[NodeClient],
+        *,
+        limits: FleetLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits or FleetLimits()
+        self._clients = {client.node: client for client in clients}
+        self._health = {node: _Health() for node in self._clients}
+        self._clock = clock
+        self._refresh()
+
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Every node, up or down."""
+        return tuple(self._clients)
+
+    def up(self) -> frozenset[NodeId]:
+        """The nodes that answer."""
+        return self._up
+
+    def writable(self) -> frozenset[NodeId]:
+        """The nodes that answer and take new shards."""
+        return self._writable
+
+    def statuses(self) -> dict[NodeId, Status | None]:
+        """The last status of each node; None where it is down."""
+        return {node: health.status if health.up else None for node, health in self._health.items()}
+
+    def can_write(self, rs: ErasureConfig) -> bool:
+        """Would a PUT be acknowledged now?"""
+        places = assign(self.nodes, self._writable, rs.data + rs.parity)
+        return survives(places, rs.data, rs.spare)
+
+    def latency_s(self, node: NodeId, share: float = 0.95) -> float:
+        """The time within which `share` of the last GETs of a node were answered; 0.0 where none was."""
+        ordered = sorted(self._health[node].latencies_s)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+    async def run(self) -> None:
+        """Heartbeats to every node until cancelled; owns one task a node."""
+        async with asyncio.TaskGroup() as group:
+            for node in self._clients:
+                group.create_task(self._watch(node), name=f"heartbeat of node {node}")
+
+    async def get(self, node: NodeId, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
+        """NodeClient.get of a node, and what it tells about the node."""
+        started_s = self._clock()
+        try:
+            reply = await self._clients[node].get(message, deadline_s=deadline_s)
+        except ShardError as error:
+            self._failed(node, error)
+            raise
+        health = self._health[node]
+        health.heard_s = now_s = self._clock()
+        health.latencies_s.append(now_s - started_s)
+        return reply
+
+    async def delete(self, node: NodeId, shards: list[tuple[bytes, int, int]], *, deadline_s: float) -> None:
+        """NodeClient.delete of a node."""
+        await self._clients[node].delete(shards, deadline_s=deadline_s)
+
+    async def stat(self, node: NodeId, blob: bytes, shard: int, *, deadline_s: float) -> Stat:
+        """NodeClient.stat of a node."""
+        return await self._clients[node].stat(blob, shard, deadline_s=deadline_s)
+
+    async def put_all(self, extents: Sequence[Extent]) -> list[ShardError | None]:
+        """Put extents to their nodes at once: the outcome of each, in order, None where it is durable.
+
+        Waits for all. A node that goes down, or whose puts stand still while those of others move, is given up
+        with DeadlineError or UnreachableError: its put may be durable all the same.
+        """
+        started_s = self._clock()
+        async with asyncio.TaskGroup() as group:
+            tasks = {group.create_task(self._put(extent)): extent.node for extent in extents}
+            pending = set(tasks)
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=self.limits.watch_s)
+                for task in pending:
+                    if self._stands_still(tasks[task], started_s):
+                        task.cancel()
+        return [
+            DeadlineError(f"node {tasks[task]} stands still") if task.cancelled() else task.result()
+            for task in tasks
+        ]
+
+    async def _put(self, extent: Extent) -> ShardError | None:
+        try:
+            await self._clients[extent.node].put(
+                extent.message, extent.payload, deadline_s=self.limits.put_deadline_s
+            )
+        except ShardError as error:
+            self._failed(extent.node, error)
+            return error
+        health = self._health[extent.node]
+        health.heard_s = health.put_s = self._clock()
+        return None
+
+    def _stands_still(self, node: NodeId, started_s: float) -> bool:
+        """Have a node's puts, one of which was sent at `started_s`, made no progress for too long?"""
+        if not self._health[node].up:
+            return True
+        since_s = max(started_s, self._health[node].put_s)
+        still_s = self._clock() - since_s
+        if still_s <= self.limits.stall_s:
+            return False
+        others_move = any(health.put_s > since_s for health in self._health.values())
+        return others_move or still_s > self.limits.standstill_s
+
+    async def _watch(self, node: NodeId) -> None:
+        client, health = self._clients[node], self._health[node]
+        while True:
+            started_s = self._clock()
+            try:
+                health.status = await client.status(deadline_s=self.limits.silence_s)
+            except ShardError as error:
+                if not isinstance(error, DeadlineError) or health.heard_s < started_s:
+                    self._set_up(node, False)
+            else:
+                health.heard_s = self._clock()
+                self._set_up(node, True)
+            await asyncio.sleep(max(0.0, started_s + self.limits.heartbeat_s - self._clock()))
+
+    def _failed(self, node: NodeId, error: ShardError) -> None:
+        """A request failed: a node that cannot be reached is down at once, until its next good status."""
+        if isinstance(error, UnreachableError):
+            self._set_up(node, False)
+        elif not isinstance(error, DeadlineError):
+            self._health[node].heard_s = self._clock()
+
+    def _set_up(self, node: NodeId, up: bool) -> None:
+        self._health[node].up = up
+        self._refresh()
+
+    def _refresh(self) -> None:
+        up = {node: health for node, health in self._health.items() if health.up}
+        self._up = frozenset(up)
+        self._writable = frozenset(
+            node for node, health in up.items() if health.status and health.status.state == "ok"
+        )
+
+    async def list(self, node: NodeId, after: bytes, limit: int, *, deadline_s: float) -> Page:
+        """NodeClient.list of a node."""
+        return await self._clients[node].list(after, limit, deadline_s=deadline_s)
