@@ -25,6 +25,7 @@ class Channel:
         self._transmit = transmit
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0
         self._stopped = False
 
     def received(self, datagrams: list[bytes], address: Address) -> None:
@@ -67,9 +68,10 @@ class Channel:
         if due_s is None or self._stopped:
             return
         if self._timer is not None:
-            if self._timer.when() <= due_s:
+            if self._timer_at_s <= due_s:
                 return
             self._timer.cancel()
+        self._timer_at_s = due_s
         self._timer = self._loop.call_at(due_s, self._fire)
 
     def _fire(self) -> None:

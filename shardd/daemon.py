@@ -1,0 +1,103 @@
+"""Owns the process of a shard server: wiring, signals, the end. `python -m shardd.daemon -config FILE -node N`."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvloop
+
+from shardd.contract import flags
+from shardd.contract.cluster import Cluster, NodeConfig
+from shardd.contract.errors import QuoinError
+from shardd.contract.hello import PeerName, Role
+from shardd.engine.filesystem import RealFilesystem
+from shardd.engine.store import ShardStore
+from shardd.service import ShardService
+from shardd.transport import holds, readiness
+from shardd.transport.endpoint import ServerEndpoint, load_engine
+from shardd.transport.engine import EngineSettings
+from shardd.transport.tls import PeerIdentity, file_stem
+
+STOP_GRACE_S = 4.0
+COLLECT_AFTER = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
+
+log = logging.getLogger("shardd")
+
+
+def main() -> int:
+    """Runs until SIGTERM or SIGINT; 0 after a clean end, 2 where the configuration is wrong, 1 for the rest."""
+    arguments = flags.parser("shardd", "The shard server of one node.").parse_args()
+    cluster = flags.load_or_exit(arguments.config)
+    node = flags.node_or_exit(cluster, arguments.node, arguments.config)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"shardd {node.id}: %(levelname)s %(message)s"
+    )
+    logging.getLogger("quic").setLevel(logging.ERROR)  # qh3 tells of every peer that closes
+    try:
+        with _held(node):
+            uvloop.run(_serve(cluster, node))
+    except (QuoinError, OSError) as error:
+        log.error("%s", error)
+        return flags.EXIT_CONFIGURATION if isinstance(error, QuoinError) else 1
+    return 0
+
+
+@contextmanager
+def _held(node: NodeConfig) -> Iterator[None]:
+    """Keeps folder and port, unless whoever started this process keeps them for it."""
+    mine: list[int] = []
+    if not os.environ.get(holds.HELD_VARIABLE):
+        mine = [holds.hold_folder(node.path), holds.hold_port("udp", node.host, node.port)]
+    try:
+        yield
+    finally:
+        for descriptor in mine:
+            os.close(descriptor)
+
+
+async def _serve(cluster: Cluster, node: NodeConfig) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    name = PeerName(Role.SHARD_SERVER, node.id)
+    identity = PeerIdentity.load(cluster.secrets_path, file_stem(name))
+    store = ShardStore.open(
+        node.path / "shards",
+        cluster=identity.cluster,
+        node=node.id,
+        filesystem=RealFilesystem(),
+        limits=cluster.storage,
+    )
+    try:
+        service = ShardService(store, cluster=identity.cluster)
+        endpoint = ServerEndpoint(
+            load_engine(cluster.quic.engine),
+            EngineSettings(identity, cluster.quic.max_datagram_size, node.id),
+            members=frozenset(entry.id for entry in cluster.nodes),
+            handler=service.handle,
+        )
+        endpoint.listen(node.host, node.port)
+        _quieten_collector()
+        readiness.announce()
+        log.info("serving on %s:%d", node.host, node.port)
+        await stopping.wait()
+        await endpoint.close(grace_s=STOP_GRACE_S)
+        await service.stop()
+    finally:
+        store.close()
+
+
+def _quieten_collector() -> None:
+    """What was made so far stays; what requests make is freed by counting, so the collector may look rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Owns the way of a request: message -> engine -> message; the one door where a fault of ours becomes an answer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from shardd import admission
+from shardd.committer import Change, Committer, Outcome
+from shardd.contract import messages
+from shardd.contract.blobs import BlobId
+from shardd.contract.errors import InternalError, ShardError
+from shardd.engine.store import Delete, Put, ShardStore
+from shardd.transport.session import Request
+
+READERS = 2
+TEND_INTERVAL_S = 1.0
+STATUS_LIFE_S = 0.1
+COMPACTION_SHARE = 0.5  # of the writer's time, at most
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[messages.Reply, Sequence[bytes]]
+_DONE = messages.Done()
+
+
+class ShardService:
+    """Answers the requests of one shard server. `handle` on the loop; the store's work is done in threads."""
+
+    def __init__(self, store: ShardStore, *, cluster: bytes) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._loop = asyncio.get_running_loop()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._committer = Committer(self, tend_interval_s=TEND_INTERVAL_S)
+        self._status = (0.0, None)
+        self._compaction_rests_until_s = 0.0
+
+    def handle(self, request: Request) -> None:
+        """Answers `request` now or later; never raises."""
+        failure = self._guarded(lambda: self._dispatch(request))
+        if failure is not None:
+            request.fail(failure)
+
+    async def stop(self) -> None:
+        """Ends the threads once what they have is done; the store stays open."""
+        await self._committer.stop()
+        self._readers.shutdown()
+
+    # The committer's thread: committer.Writer
+
+    def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """See committer.Writer."""
+        outcomes: list[Outcome] = []
+        failure = self._guarded(lambda: outcomes.extend(self._store.commit(changes, now_us=_now_us())))
+        return outcomes if failure is None else [failure] * len(changes)
+
+    def tend(self) -> None:
+        """See committer.Writer."""
+        self._guarded(self._store.flush_index)
+        began_s = time.monotonic()
+        if began_s >= self._compaction_rests_until_s:
+            self._guarded(lambda: self._store.compact_step(_now_us()))
+            took_s = time.monotonic() - began_s
+            self._compaction_rests_until_s = time.monotonic() + took_s * (1 / COMPACTION_SHARE - 1)
+
+    # The door
+
+    def _guarded(self, work: Callable[[], object]) -> ShardError | None:
+        """Does `work`; gives the error to answer with, where there is one."""
+        try:
+            work()
+        except ShardError as error:
+            return error
+        except Exception:
+            log.exception("a request met a fault of ours")
+            return InternalError("the shard server's log says more")
+        return None
+
+    def _dispatch(self, request: Request) -> None:
+        frame = request.frame
+        admission.admit(frame, peer=request.peer, cluster=self._cluster)
+        match frame.body:
+            case messages.GetUnits():
+                self._read(request, lambda: self._get(frame.body))
+            case messages.PutExtent():
+                change = _put_of(frame.body, frame.payload)
+                self._write(request, [change], size_bytes=frame.payload_size)
+            case messages.DeleteShards(shards=shards):
+                changes = [Delete(BlobId(blob), shard, generation) for blob, shard, generation in shards]
+                self._write(request, changes, size_bytes=0)
+            case messages.GetStatus():
+                request.reply(self._status_now())
+            case messages.StatShard(blob=blob, shard=shard):
+                self._read(request, lambda: (self._store.stat(BlobId(blob), shard), ()))
+            case messages.ListShards(after=after, limit=limit):
+                self._read(request, lambda: (self._store.list(after, limit), ()))
+
+    def _write(self, request: Request, changes: Sequence[Change], *, size_bytes: int) -> None:
+        self._committer.submit(
+            changes, size_bytes=size_bytes, done=lambda outcomes: _answer_write(request, outcomes)
+        )
+
+    def _read(self, request: Request, work: Callable[[], Answer]) -> None:
+        def run() -> Answer:
+            answer: list[Answer] = []
+            failure = self._guarded(lambda: answer.append(work()))
+            return answer[0] if failure is None else (messages.Failure(failure.code, str(failure)), ())
+
+        def back(future: Future[Answer]) -> None:
+            self._loop.call_soon_threadsafe(lambda: request.reply(*future.result()))
+
+        self._readers.submit(run).add_done_callback(back)
+
+    def _get(self, message: messages.GetUnits) -> Answer:
+        extent = self._store.read(
+            BlobId(message.blob), message.shard, message.extent, first=message.first, count=message.count
+        )
+        return messages.Units(extent.length, extent.crcs), (extent.units,)
+
+    def _status_now(self) -> messages.Status:
+        """At most `STATUS_LIFE_S` old: every gateway asks twice a second."""
+        return self._store.status(_now_us())
+
+
+def _put_of(message: messages.PutExtent, payload: Sequence[bytes]) -> Put:
+    return Put(
+        BlobId(message.blob),
+        message.shard,
+        message.extent,
+        message.generation,
+        message.length,
+        message.crcs,
+        message.last,
+        message.identity,
+        payload,
+    )
+
+
+def _answer_write(request: Request, outcomes: Sequence[Outcome]) -> None:
+    failure = next((outcome for outcome in outcomes if outcome is not None), None)
+    if failure is None:
+        request.reply(_DONE)
+    else:
+        request.fail(failure)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
