@@ -13,7 +13,7 @@ Integers are big endian, so byte order is their order; a sequence is inverted wh
 
 A physical key has at most 511 bytes. A longer one is cut: its first HEAD_SIZE bytes and a zero byte make a signpost
 (no short key has that length), in whose place, in order, stand all long keys that begin so. What is left follows
-the hash of all that was cut, in a region of its own, and is cut again where it is still too long.
+the hash of all that was cut off, in a region of its own, and is cut again where it is still too long.
 """
 
 import hashlib
@@ -123,7 +123,25 @@ def after_prefix(prefix: bytes) -> bytes:
     return cut[:-1] + bytes((cut[-1] + 1,)) if cut else b""
 
 
-def cut_key(region: bytes, key: bytes) -> tuple[bytes, bytes]:
-    """The signpost of a key longer than HEAD_SIZE in `region`, and the region that what is left of it stands in."""
-    head = region + key[:HEAD_SIZE]
-    return head + b"\0", hashlib.blake2b(head, digest_size=HASH_SIZE).digest()
+def region_of(begun: bytes) -> bytes:
+    """What all physical keys begin with whose keys begin with `begun`, which was cut off; empty where nothing was."""
+    return hashlib.blake2b(begun, digest_size=HASH_SIZE).digest() if begun else b""
+
+
+def place_of(key: bytes) -> bytes:
+    """The physical key of `key`."""
+    cut = (len(key) - 1) // HEAD_SIZE * HEAD_SIZE
+    return region_of(key[:cut]) + key[cut:] if cut else key
+
+
+def signposts(key: bytes) -> list[tuple[bytes, bytes]]:
+    """(physical key, region that it names) of the signposts that lead to a key that is cut, the outermost first."""
+    return [
+        (region_of(key[: cut - HEAD_SIZE]) + key[cut - HEAD_SIZE : cut] + b"\0", region_of(key[:cut]))
+        for cut in range(HEAD_SIZE, len(key), HEAD_SIZE)
+    ]
+
+
+def first_place(rest: bytes) -> bytes:
+    """Where, within its region, the first row at or after `rest` stands: in its own place, or behind its signpost."""
+    return rest if len(rest) <= HEAD_SIZE else rest[:HEAD_SIZE] + b"\0"

@@ -1,26 +1,174 @@
 """Owns the order of commands: the Log port, and LocalLog, the log of one machine; never decides an outcome."""
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
+from s3d.metadata import keys, tables
 from s3d.metadata.commands import Command, Outcome
+from s3d.metadata.machine import apply, check_command
+from s3d.metadata.rows import AppliedRow, RowError, encode_row
+from s3d.metadata.state import State, StateError
+from s3d.metadata.view import View
+from shardd.contract.errors import QuoinError
+
+BATCH_APPENDS_MAX = 256
+DEAD_READERS_EVERY = 1_024  # batches
+
+
+class LogClosedError(QuoinError):
+    """The log takes no more commands. None of those given was applied."""
+
+
+class LogFailedError(QuoinError):
+    """The log's writer met a fault of its own. The commands may have been applied."""
+
+
+class LogMismatchError(QuoinError):
+    """The state follows another log."""
 
 
 class Log(Protocol):
     """Orders commands and has them applied. What it acknowledged is durable and seen by every later view."""
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Apply `commands` in order, perhaps among others; their outcomes, once durable. LogClosedError."""
+        """Apply `commands` in order, together, perhaps among others; their outcomes, once durable.
+
+        CommandError and LogClosedError: nothing was applied. StateError, RowError: nothing of them was applied.
+        Cancelled, or anything else: they may have been applied.
+        """
 
     async def barrier(self) -> None:
         """Return when a new view sees all that was acknowledged anywhere before the call."""
 
     async def snapshot(self, folder: Path) -> int:
-        """Write a copy of the state, that a State opens, into the empty `folder`; the index it stands at."""
+        """Write a copy of the state, that State.open opens, into the empty `folder`; the index it stands at."""
 
     async def trim(self, index: int) -> None:
         """Forget the commands up to `index`: a snapshot holds what they did."""
 
     async def close(self) -> None:
         """Finish what was appended, then take no more."""
+
+
+class _Entry:
+    """Commands of one append, and who waits for them."""
+
+    __slots__ = ("commands", "future", "result")
+
+    def __init__(self, commands: Sequence[Command], future: "asyncio.Future[list[Outcome]]") -> None:
+        self.commands = commands
+        self.future = future
+        self.result: list[Outcome] | QuoinError = LogFailedError("the log's writer ended")
+
+
+class LocalLog:
+    """The log of one machine: every process applies its commands itself, and LMDB's one writer is their order.
+
+    All that waits when the writer's turn comes is one transaction and one sync. Any process may be killed at any
+    instant: what it had not committed did not happen, and LMDB hands its turn on. A log belongs to one event loop.
+    """
+
+    def __init__(self, state: State, uuid: bytes = b"") -> None:
+        """`uuid`: of the cluster's log, or empty for whatever the state follows. Raises LogMismatchError."""
+        self._state = state
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._closed = False
+        self._adopt(uuid)
+        self._thread = threading.Thread(target=self._write, name="metadata-log", daemon=True)
+        self._thread.start()
+
+    def _adopt(self, uuid: bytes) -> None:
+        with self._state.view() as view:
+            follows = view.applied().log
+        if follows and uuid and follows != uuid:
+            raise LogMismatchError("the state follows another log")
+        if uuid and not follows:
+            with self._state.write() as writes:
+                applied = AppliedRow(uuid, View(writes).applied().index)
+                writes.put(tables.APPLIED, keys.APPLIED, encode_row(keys.APPLIED, applied))
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        for command in commands:
+            check_command(command)
+        if self._closed:
+            raise LogClosedError("the log is closed")
+        entry = _Entry(commands, asyncio.get_running_loop().create_future())
+        self._queue.put(entry)
+        return await entry.future
+
+    async def barrier(self) -> None:
+        """Nothing to wait for: an acknowledged commit is in the one state that all processes share."""
+
+    async def snapshot(self, folder: Path) -> int:
+        return await asyncio.to_thread(self._state.copy, folder)
+
+    async def trim(self, index: int) -> None:
+        """Nothing to forget: a local log keeps no command once it is applied."""
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _write(self) -> None:
+        """The writer thread: until the log is closed, everything that waits in one transaction."""
+        batches = 0
+        try:
+            while entry := self._queue.get():
+                self._commit(entry)
+                batches += 1
+                if batches % DEAD_READERS_EVERY == 0:
+                    self._state.forget_dead_readers()
+        finally:
+            self._closed = True
+            self._fail_waiting()
+
+    def _commit(self, first: _Entry) -> None:
+        batch = [first]
+        try:
+            with self._state.write() as writes:
+                self._take(batch)
+                for entry in batch:
+                    entry.result = [apply(writes, command) for command in entry.commands]
+        except (StateError, RowError):
+            for entry in batch:
+                self._commit_alone(entry)
+        finally:
+            first.future.get_loop().call_soon_threadsafe(_resolve, batch)
+
+    def _take(self, batch: list[_Entry]) -> None:
+        """Add what has come while this process waited for its turn."""
+        for _ in range(min(self._queue.qsize(), BATCH_APPENDS_MAX - len(batch))):
+            entry = self._queue.get_nowait()
+            if entry is None:  # the log is being closed: the sentinel is met again after this batch
+                self._queue.put(None)
+                return
+            batch.append(entry)
+
+    def _commit_alone(self, entry: _Entry) -> None:
+        """A transaction of its own for one append, so that its fault is not its neighbours'."""
+        try:
+            with self._state.write() as writes:
+                entry.result = [apply(writes, command) for command in entry.commands]
+        except (StateError, RowError) as error:
+            entry.result = error
+
+    def _fail_waiting(self) -> None:
+        batch = [entry for _ in range(self._queue.qsize()) if (entry := self._queue.get_nowait())]
+        if batch:
+            batch[0].future.get_loop().call_soon_threadsafe(_resolve, batch)
+
+
+def _resolve(batch: list[_Entry]) -> None:
+    for entry in batch:
+        if entry.future.done():  # its caller was cancelled
+            continue
+        if isinstance(entry.result, QuoinError):
+            entry.future.set_exception(entry.result)
+        else:
+            entry.future.set_result(entry.result)

@@ -1,48 +1,222 @@
 """Owns the LMDB environment of the state, the one home of lmdb in s3d; never knows what a row means."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
 from s3d.metadata import keys
-from s3d.metadata.tables import TABLES, Item, Table
+from s3d.metadata.rows import RowChecksumError
+from s3d.metadata.tables import CURRENT, TABLES, UPLOADS, VERSIONS, Item, Table
 from s3d.metadata.view import View
+from shardd.contract.errors import QuoinError
 
 READERS_MAX = 2_048
-REST = b"rest:"  # the regions of a table's long keys are in a database of their own, of this name before the table's
+DATABASES_MAX = 64
+SPARE_VIEWS_MAX = 16  # read transactions kept to be renewed, which costs a fraction of making one
+LONG_TABLES = (CURRENT, VERSIONS, UPLOADS)  # the tables whose keys hold an S3 key
 SIGNPOST_SIZE = keys.HEAD_SIZE + 1
+
+Databases = dict[Table, Any]  # lmdb has no types: the handles of its named databases
+
+
+class StateError(QuoinError):
+    """The state cannot be read or written."""
+
+
+class StateFullError(StateError):
+    """The state has reached `[metadata] map_size_bytes`."""
+
+
+class LmdbTables:
+    """The tables in one LMDB transaction. A key longer than HEAD_SIZE is cut as keys.py says."""
+
+    __slots__ = ("_databases", "_rests", "_txn")
+
+    def __init__(self, txn: Any, databases: Databases, rests: Databases) -> None:
+        self._txn = txn
+        self._databases = databases
+        self._rests = rests  # for each of LONG_TABLES: what is left of the keys that are cut
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        found: bytes | None
+        if len(key) > keys.HEAD_SIZE:
+            found = self._txn.get(keys.place_of(key), None, self._rests[table])
+        else:
+            found = self._txn.get(key, None, self._databases[table])
+        return found
+
+    def seek(self, table: Table, key: bytes) -> Item | None:
+        return next(self.scan(table, key, b""), None)
+
+    def scan(self, table: Table, start: bytes, stop: bytes) -> Iterator[Item]:
+        cursor = self._txn.cursor(self._databases[table])
+        if not cursor.set_range(keys.first_place(start)):
+            return
+        for key, value in cursor.iternext():
+            if len(key) == SIGNPOST_SIZE:
+                if stop and key[:-1] >= stop:
+                    return
+                yield from self._scan_region(table, key[:-1], value, start=start, stop=stop)
+            elif stop and key >= stop:
+                return
+            else:
+                yield key, value
+
+    def _scan_region(
+        self, table: Table, begun: bytes, region: bytes, *, start: bytes, stop: bytes
+    ) -> Iterator[Item]:
+        """The rows of the keys that begin with `begun`, which a signpost says are in `region`."""
+        if keys.region_of(begun) != region:
+            raise RowChecksumError("a signpost does not name the region of its keys")
+        cursor = self._txn.cursor(self._rests[table])
+        inner = start[len(begun) :] if start.startswith(begun) else b""
+        if not cursor.set_range(region + keys.first_place(inner)):
+            return
+        for place, value in cursor.iternext():
+            if not place.startswith(region):
+                return
+            key = begun + place[len(region) :]
+            if len(place) == len(region) + SIGNPOST_SIZE:
+                if stop and key[:-1] >= stop:
+                    return
+                yield from self._scan_region(table, key[:-1], value, start=start, stop=stop)
+            elif stop and key >= stop:
+                return
+            else:
+                yield key, value
+
+    def count(self, table: Table) -> int:
+        return int(self._txn.stat(self._databases[table])["entries"])
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        database = self._databases[table]
+        if len(key) <= keys.HEAD_SIZE:
+            self._txn.put(key, value, db=database)
+            return
+        for place, region in keys.signposts(key):
+            self._txn.put(place, region, db=database)
+            database = self._rests[table]
+        self._txn.put(keys.place_of(key), value, db=database)
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        if len(key) <= keys.HEAD_SIZE:
+            return bool(self._txn.delete(key, db=self._databases[table]))
+        if not self._txn.delete(keys.place_of(key), db=self._rests[table]):
+            return False
+        posts = keys.signposts(key)
+        while posts:
+            place, region = posts.pop()
+            if self._occupied(table, region):
+                break
+            self._txn.delete(place, db=self._rests[table] if posts else self._databases[table])
+        return True
+
+    def _occupied(self, table: Table, region: bytes) -> bool:
+        cursor = self._txn.cursor(self._rests[table])
+        return bool(cursor.set_range(region) and cursor.key().startswith(region))
+
+
+class _Reading:
+    """One `with state.view()`: a class, because HEAD feels what a generator costs."""
+
+    __slots__ = ("_state", "_txn")
+
+    def __init__(self, state: "State") -> None:
+        self._state = state
+
+    def __enter__(self) -> View:
+        state = self._state
+        self._txn = state.environment.begin(buffers=False)
+        return View(LmdbTables(self._txn, state.databases, state.rests))
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.abort()
 
 
 class State:
     """The tables in LMDB, shared by all processes of the machine. Every commit is synced before it returns.
 
-    Never fork a process that holds one, and never await inside a view or a write.
+    A process opens a folder once. It never forks while it holds one, and never awaits inside a view or a write.
     """
 
-    def __init__(self, environment: lmdb.Environment) -> None:
-        self._environment = environment
-        self._databases: dict[Table, object] = {}
-        with environment.begin(write=True) as txn:
-            for table in TABLES:
-                self._databases[table] = environment.open_db(table.encode(), txn=txn)
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+        self.databases: Databases = {}
+        self.rests: Databases = {}
+        for table in TABLES:
+            self.databases[table] = environment.open_db(table.encode())
+        for table in LONG_TABLES:
+            self.rests[table] = environment.open_db(table.encode() + b":rest")
 
     @classmethod
     def open(cls, path: Path, map_size: int) -> "State":
-        """The state in the folder `path`, made where there is none. `map_size`: bytes that it may ever take."""
+        """The state in the folder `path`, made where there is none. `map_size`: the bytes that it may ever take.
+
+        Raises StateError where the folder cannot be used.
+        """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(
-            lmdb.open(
-                str(path), map_size=map_size, max_dbs=64, max_readers=READERS_MAX, readahead=False, mode=0o600
+        try:
+            environment = lmdb.open(
+                str(path),
+                map_size=map_size,
+                max_dbs=DATABASES_MAX,
+                max_readers=READERS_MAX,
+                max_spare_txns=SPARE_VIEWS_MAX,
+                readahead=False,
+                mode=0o600,
             )
-        )
+            environment.reader_check()
+            state = cls(environment)
+        except lmdb.Error as error:
+            raise StateError(f"{path}: {error}") from error
+        _sync_folder(path)
+        return state
+
+    def view(self) -> _Reading:
+        """What is committed now, unchanged until the block ends: `with state.view() as view:`."""
+        return _Reading(self)
 
     @contextmanager
-    def view(self) -> Iterator[View]:
-        """What is committed now, unchanged until the block ends: `with state.view() as view:`."""
-        raise NotImplementedError
+    def write(self) -> Iterator[LmdbTables]:
+        """The one write transaction of the machine: waits for it; committed and synced when the block ends.
+
+        An exception in the block undoes it. Raises StateFullError, and StateError for what else LMDB refuses.
+        """
+        try:
+            with self.environment.begin(write=True) as txn:
+                yield LmdbTables(txn, self.databases, self.rests)
+        except lmdb.MapFullError as error:
+            raise StateFullError("the state is full: raise [metadata] map_size_bytes") from error
+        except lmdb.Error as error:
+            raise StateError(str(error)) from error
+
+    def forget_dead_readers(self) -> int:
+        """Free the views of processes that were killed, which would keep old pages from being used again."""
+        return int(self.environment.reader_check())
+
+    def copy(self, folder: Path) -> int:
+        """Write a compacted copy of what is committed now into the empty `folder`, synced; the index it stands at."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.environment.begin() as txn:
+            self.environment.copy(str(folder), compact=True, txn=txn)
+            index = View(LmdbTables(txn, self.databases, self.rests)).applied().index
+        with (folder / "data.mdb").open("rb+") as copied:
+            os.fsync(copied.fileno())
+        _sync_folder(folder)
+        return index
 
     def close(self) -> None:
         """Let go of the files. No view may be open."""
-        self._environment.close()
+        self.environment.close()
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,91 @@
+"""Owns what commands about blobs and nodes do: condemn, relocate, degrade, sweep; never touches a key."""
+
+import msgspec
+
+from s3d.metadata import keys, tables
+from s3d.metadata.commands import (
+    Condemn,
+    MarkDegraded,
+    Outcome,
+    PutObject,
+    PutPart,
+    RegisterNode,
+    Relocate,
+    Swept,
+)
+from s3d.metadata.machine.step import Refused, Step, places_of
+from s3d.metadata.rows import CondemnedRow, NodeRow
+
+
+def condemn(step: Step, command: Condemn) -> Outcome:
+    """Errors as Condemn says."""
+    step.admit(command.blob)
+    step.condemn_blob(command.blob, command.places, command.grace_us)
+    return Outcome(index=step.index, changed=True)
+
+
+def condemn_own(step: Step, command: PutObject | PutPart) -> None:
+    """The shards of a refused PUT: no row names them, and none may any more."""
+    if step.view.blob(command.blob) is None and not step.view.condemned_blob(command.blob):
+        step.condemn_blob(command.blob, places_of(command.row.shards), command.grace_us)
+
+
+def relocate(step: Step, command: Relocate) -> Outcome:
+    """Errors as Relocate says."""
+    row = step.view.blob(command.blob)
+    if row is None or row.shards != command.expected:
+        raise Refused("OperationAborted", "the placement was changed")
+    moved = msgspec.structs.replace(row, shards=command.shards, filed=0)
+    step.unfile(command.blob, row)
+    if command.degraded:
+        step.refile(command.blob, moved, ())
+    else:
+        step.put(tables.BLOBS, command.blob, moved)
+    left = set(places_of(row.shards)) - set(places_of(moved.shards))
+    if left:
+        step.condemn_places(command.blob, tuple(sorted(left)), command.grace_us)
+    return Outcome(index=step.index, changed=True)
+
+
+def condemn_moved(step: Step, command: Relocate) -> None:
+    """The shards that a refused Relocate had made, where the blob's row does not name them."""
+    row = step.view.blob(command.blob)
+    named = set(places_of(row.shards)) if row is not None else set()
+    extra = set(places_of(command.shards)) - set(places_of(command.expected)) - named
+    if extra:
+        step.condemn_places(command.blob, tuple(sorted(extra)), command.grace_us)
+
+
+def mark_degraded(step: Step, command: MarkDegraded) -> Outcome:
+    """Errors as MarkDegraded says."""
+    row = step.view.blob(command.blob)
+    if row is None:
+        raise Refused("OperationAborted", "there is no such blob")
+    step.refile(command.blob, row, command.suspects)
+    return Outcome(index=step.index, changed=True)
+
+
+def swept(step: Step, command: Swept) -> Outcome:
+    """A blob stays condemned as long as any of its places is left."""
+    changed = False
+    for item in command.items:
+        row = step.view.row(CondemnedRow, tables.CONDEMNED, item.key)
+        if row is None:
+            continue
+        changed = True
+        step.tables.delete(tables.CONDEMNED, item.key)
+        if item.left:
+            step.file_condemned(item.due_us, msgspec.structs.replace(row, places=item.left))
+        elif row.whole:
+            step.tables.delete(tables.CONDEMNED_BLOBS, row.blob)
+    return Outcome(index=step.index, changed=changed)
+
+
+def register_node(step: Step, command: RegisterNode) -> Outcome:
+    """The outcome's `changed` tells a life of the node that was not known."""
+    known = step.view.node(command.node)
+    changed = known is None or known.incarnation != command.incarnation
+    if changed:
+        row = NodeRow(command.node, command.incarnation, step.time_us)
+        step.put(tables.NODES, keys.node_key(command.node), row)
+    return Outcome(index=step.index, changed=changed)
