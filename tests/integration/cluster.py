@@ -208,8 +208,8 @@ class Cluster:
     def aws(self, *arguments: str, node: int = 1, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs the AWS command line against one gateway; its status is the caller's to judge."""
         own = {
-            "AWS_ACCESS_KEY_ID": access,
-            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
         }
         command = [str(AWS), "--endpoint-url", self.endpoint(node), *arguments]
@@ -278,11 +278,13 @@ def _kill(launchers: list[subprocess.Popen[bytes]]) -> None:
     for launcher in launchers:
         launcher.wait(STOPPED_WITHIN_S)
         _close_output(launcher)
-        wait_until(
-            lambda group=launcher.pid: not group_lives(group),
-            within_s=STOPPED_WITHIN_S,
-            what="its group is gone",
-        )
+        _wait_gone(launcher.pid)
+
+
+def _wait_gone(group: int) -> None:
+    wait_until(
+        lambda: not group_lives(group), within_s=STOPPED_WITHIN_S, what=f"nothing of group {group} lives"
+    )
 
 
 def _close_output(launcher: subprocess.Popen[bytes]) -> None:
