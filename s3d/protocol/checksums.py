@@ -78,14 +78,16 @@ _BY_HEADER: Final = {each.header: each for each in ALGORITHMS.values()}
 class Claims:
     """What a request says of its body before the body comes.
 
-    `checksum` is the base64 of `algorithm`'s; None where it is in the trailer or where none is claimed. `sha256` is
-    that of x-amz-content-sha256, lower-case hexadecimal, or "".
+    `checksum` is the base64 of `algorithm`'s; None where it is in the trailer. `computed`: nothing is claimed, but the
+    checksum is wanted, as for the parts of an upload that has an algorithm. `sha256` is that of x-amz-content-sha256,
+    lower-case hexadecimal, or "".
     """
 
     md5: bytes | None = None
     sha256: str = ""
     algorithm: Algorithm | None = None
     checksum: str | None = None
+    computed: bool = False
 
 
 def read_claims(headers: Mapping[str, str], verified: Verified) -> Claims:
@@ -203,10 +205,12 @@ class Digests:
         return {claims.algorithm.name: self._check_checksum(claims.algorithm, self._checksum, trailers)}
 
     def _check_checksum(self, algorithm: Algorithm, computed: _Hash, trailers: Mapping[str, str]) -> str:
+        value = base64.b64encode(computed.digest()).decode("ascii")
+        if self._claims.computed:
+            return value
         claimed = self._claims.checksum
         if claimed is None:
             claimed = check_form(algorithm, trailers.get(algorithm.header, ""))
-        value = base64.b64encode(computed.digest()).decode("ascii")
         if claimed != value:
             raise S3Error(
                 "BadDigest", f"The {algorithm.name} you specified did not match the calculated checksum."

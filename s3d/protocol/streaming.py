@@ -77,7 +77,8 @@ class AwsChunkedDecoder:
         self._chain = None if verified.payload is PayloadMode.UNSIGNED_CHUNKS_TRAILER else _Chain(verified)
         self._declared = declared
         self._trailed = verified.payload in _TRAILED
-        self._left = decoded_length  # of the object
+        self.size = decoded_length  # of the object, as announced
+        self._left = decoded_length
         self._rest = 0  # of this chunk
         self._state = _SIZE
         self._line = b""  # the beginning of a line whose end has not come
