@@ -75,10 +75,14 @@ class Units(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stat(msgspec.Struct, frozen=True, array_like=True):
-    """(extent, generation, length) of each extent that is there, in order; `last`: the final one carries the mark."""
+    """(extent, generation, length) of each extent that is there, in order; `last`: the final one carries the mark.
+
+    `identity` is the final one's: a shard that is rebuilt elsewhere takes it along.
+    """
 
     extents: list[tuple[int, int, int]]
     last: bool = False
+    identity: bytes = b""
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
