@@ -17,6 +17,7 @@ the hash of all that was cut off, in a region of its own, and is cut again where
 """
 
 import hashlib
+import re
 
 from s3d.metadata.commands import OUTCOMES_WINDOW
 
@@ -24,6 +25,8 @@ HEAD_SIZE = 480  # bytes of a key, or of what is left of one, that stand in one 
 HASH_SIZE = 20
 SEQUENCE_MAX = (1 << 64) - 1
 APPLIED = b"applied"
+
+_VERSION_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 def bucket_prefix(incarnation: int) -> bytes:
@@ -65,6 +68,16 @@ def split_stack(raw: bytes) -> tuple[bytes, bytes]:
 def sequence_of(tail: bytes) -> int:
     """The sequence of a version from what follows its key."""
     return SEQUENCE_MAX - int.from_bytes(tail, "big")
+
+
+def version_id_of(sequence: int) -> str:
+    """The id of the version that the command `sequence` made."""
+    return f"{sequence:016x}"
+
+
+def sequence_from(version_id: str) -> int:
+    """The sequence that a version id tells; 0 where it is none of ours."""
+    return int(version_id, 16) if _VERSION_ID.fullmatch(version_id) else 0
 
 
 def part_key(upload: str, number: int) -> bytes:

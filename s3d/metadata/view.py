@@ -53,6 +53,10 @@ class View:
 
     def find(self, incarnation: int, key: bytes, version_id: str = "") -> VersionRow | None:
         """The live object of a key ("" for the id), or the version of that id, which may be a delete marker."""
+        sequence = keys.sequence_from(version_id)
+        if sequence:
+            row = self.version(incarnation, key, sequence)
+            return row if row is not None and row.version_id == version_id else None
         if version_id:
             return next(
                 (row for row in self.versions(incarnation, key) if row.version_id == version_id), None

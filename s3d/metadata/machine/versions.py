@@ -30,7 +30,7 @@ def add_version(
     pages, inline = _paged(step, draft.slices)
     version = VersionRow(
         sequence=step.index,
-        version_id=_version_id(step.index) if bucket.versioning == ENABLED else NULL_VERSION,
+        version_id=keys.version_id_of(step.index) if bucket.versioning == ENABLED else NULL_VERSION,
         size=draft.size,
         etag=draft.etag,
         modified_us=modified_us,
@@ -102,10 +102,6 @@ def listed(version: VersionRow) -> ObjectRow:
         checksum_algorithm=said.checksum_algorithm,
         checksum_type=said.checksum_type,
     )
-
-
-def _version_id(sequence: int) -> str:
-    return f"{sequence:016x}"
 
 
 def _replaced(step: Step, bucket: BucketRow, key: bytes, current: ObjectRow | None) -> VersionRow | None:
