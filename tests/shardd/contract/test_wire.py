@@ -25,7 +25,7 @@ FRAMES = {
     "get-status": (messages.GetStatus(), b""),
     "done": (messages.Done(), b""),
     "units": (messages.Units(5, b"\x01\x02\x03\x04"), b"bytes"),
-    "stat-reply": (messages.Stat([(0, 2, 1 << 20), (1, 2, 17)], True), b""),
+    "stat-reply": (messages.Stat([(0, 2, 1 << 20), (1, 2, 17)], True, b"who"), b""),
     "page": (messages.Page([(BLOB, 4, 2, 2, 1_048_593, True)], BLOB + b"\x04"), b""),
     "status": (messages.Status("ok", 3, BLOB, "0.1.0", 1_700_000_000_000_000, 10, 20, 3, 4, 5, 6), b""),
     "failure": (messages.Failure(5, "no room"), b""),
