@@ -1,12 +1,10 @@
 """Owns a store of the bench's own: five nodes on this machine, made for one run; never the one that somebody uses."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from tests.integration.cluster import Cluster
-
 from bench.signing import Credentials
+from tests.integration.cluster import Cluster
 
 LOST = (2, 4)
 
@@ -21,10 +19,8 @@ class OwnStore:
         self._cluster.start_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._cluster.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._cluster.close()
 
     @property
     def credentials(self) -> Credentials:

@@ -1,0 +1,160 @@
+"""Crashes (T-C2, T-C3, T-C7): processes killed with -9 at random instants under load; nothing acknowledged is lost."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.integration.client import Client, NoReplyError, credentials_of
+from tests.integration.cluster import Cluster, wait_until
+from tests.integration.ledger import Bodies, Content, Ledger
+from tests.integration.load import Load
+from tests.integration.oracle import faults_of_store
+from tests.integration.tally import Tally, seed
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
+
+BUCKET = "crashes"
+RETURN_S_MAX = 20.0
+SERVING_S_MAX = 10.0
+OPERATIONS_BETWEEN = 10
+COMMIT_DELAY_S_MAX = 0.03
+KILLS_A_LAUNCHER = 3
+MakeTally = Callable[..., Tally]
+
+
+@pytest.fixture(scope="module")
+def ledger(mortal: Cluster) -> Ledger:
+    """What all drills of this module wrote: a later one also finds what an earlier one lost."""
+    with Client(mortal.endpoint(), credentials_of(mortal)) as client:
+        assert client.request("PUT", f"/{BUCKET}").status == 200
+    return Ledger(Bodies(7))
+
+
+@pytest.fixture
+def load(mortal: Cluster, ledger: Ledger) -> Iterator[Load]:
+    """Six clients at work until the test ends."""
+    with working_on(mortal, ledger, seed()) as working:
+        yield working
+
+
+def test_a_shard_server_is_killed(mortal: Cluster, load: Load, tally: MakeTally):
+    cycles, chance = tally("T-C2", variable="QUOIN_TC2_CYCLES", default=100), random.Random(seed())
+    for number in cycles.rounds():
+        node = mortal.nodes[number % len(mortal.nodes)]
+        victim = wait_until(
+            lambda node=node: mortal.pids("shardd.daemon", node), within_s=RETURN_S_MAX, what="it is back"
+        )
+        time.sleep(chance.uniform(0.0, 0.1))  # the instant is the point: anywhere in the load
+        if number // len(mortal.nodes) % KILLS_A_LAUNCHER:
+            os.kill(victim, signal.SIGKILL)
+        else:  # its launcher, too: a new one has forgotten how often its child died, and starts it again at once
+            mortal.kill(node)
+            mortal.start(node)
+        load.wait_for(OPERATIONS_BETWEEN, deadline_s=RETURN_S_MAX)
+        assert not load.counts.faults, load.counts.faults[:5]
+        cycles.hold()
+    check(mortal, load)
+
+
+def test_all_processes_are_killed(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    cycles, chance = tally("T-C3", variable="QUOIN_TC3_CYCLES", default=10), random.Random(seed())
+    slowest_s = 0.0
+    for _ in cycles.rounds():
+        with working_on(mortal, ledger, chance.randrange(2**32)) as load:
+            load.wait_for(50, deadline_s=RETURN_S_MAX)
+            time.sleep(chance.uniform(0.0, 0.3))
+            mortal.kill(*mortal.nodes)
+        start = time.monotonic()
+        mortal.start_all()
+        for endpoint in mortal.endpoints:
+            with Client(endpoint, credentials_of(mortal)) as client:
+                wait_until(
+                    lambda client=client: answers(client, "served"), within_s=RETURN_S_MAX, what="it serves"
+                )
+        slowest_s = max(slowest_s, time.monotonic() - start)
+        check(mortal, load)
+        cycles.hold()
+    print(f"T-C3: serving again after {slowest_s:.1f} s at most")
+    assert slowest_s <= SERVING_S_MAX
+
+
+def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    cycles, chance = tally("T-C7", variable="QUOIN_TC7_CYCLES", default=50), random.Random(seed())
+    urls, keys, acknowledged = mortal.endpoints, credentials_of(mortal), 0
+    for number in cycles.rounds():
+        doomed, witness = (Client(urls[(number + step) % len(urls)], keys) for step in (0, 1))
+        with doomed, witness:
+            for client in (doomed, witness):
+                wait_until(lambda client=client: answers(client), within_s=RETURN_S_MAX, what="it is back")
+            key = f"commit/{number % 7}"
+            if ledger.retired(key):
+                key = f"commit/{number}-again"
+            content = Content(number, chance.choice((10, 5_000, 400_000)))
+            victims = mortal.gateway_pids(mortal.nodes[number % len(urls)])
+            with killing(victims, after_s=chance.uniform(0.0, COMMIT_DELAY_S_MAX)):
+                acknowledged += put(doomed, ledger, key, content)
+            reply = witness.get(BUCKET, key)
+            assert reply.status in (200, 404), reply
+            fault = ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
+            assert not fault, fault
+        cycles.hold()
+    print(f"T-C7: {acknowledged} of {cycles.asked} were acknowledged before the gateway died")
+    judge(mortal, ledger)
+
+
+def working_on(store: Cluster, ledger: Ledger, number: int) -> Load:
+    """Six clients of all gateways; `number` is the seed of what they do."""
+    return Load(store.endpoints, credentials_of(store), ledger, bucket=BUCKET, seed=number)
+
+
+def check(store: Cluster, load: Load) -> None:
+    """No fault under load, and none in what is there now."""
+    print(f"load: {load.counts.operations} operations, {load.counts.failures} failures")
+    assert not load.counts.faults, load.counts.faults[:5]
+    judge(store, load.ledger)
+
+
+def judge(store: Cluster, ledger: Ledger) -> None:
+    """Everything is read and listed right by every gateway."""
+    faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+    assert not faults, faults[:5]
+
+
+def put(client: Client, ledger: Ledger, key: str, content: Content) -> bool:
+    """Whether the PUT was acknowledged; the ledger knows either way."""
+    try:
+        reply = client.put(BUCKET, key, ledger.bodies.bytes_of(content))
+    except NoReplyError:
+        ledger.doubt(key, content)
+        return False
+    assert reply.status in (200, 503), reply
+    (ledger.acknowledge if reply.status == 200 else ledger.doubt)(key, content)
+    return reply.status == 200
+
+
+def answers(client: Client, key: str = "") -> bool:
+    """Whether the gateway lists, or, with a key, stores it (and takes it away again)."""
+    try:
+        if not key:
+            return client.request("GET", "/").status == 200
+        stored = client.put(BUCKET, key, b"x").status == 200 and client.get(BUCKET, key).body == b"x"
+        return stored and client.delete(BUCKET, key).status == 204
+    except NoReplyError:
+        return False
+
+
+@contextmanager
+def killing(pids: list[int], *, after_s: float) -> Iterator[None]:
+    """kill -9 of these processes so long after the beginning of the block; they are dead at its end."""
+    timer = threading.Timer(after_s, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()

@@ -1,0 +1,111 @@
+"""Ten subsets: with two of five nodes dead all is read, written and listed; with three, 503 in time, never wrong."""
+
+import time
+from collections.abc import Callable
+from itertools import combinations, count, cycle
+
+import pytest
+
+from tests.integration.client import Client, Reply, credentials_of
+from tests.integration.cluster import Cluster
+from tests.integration.ledger import Bodies, Content, Ledger
+from tests.integration.oracle import faults_of_store
+from tests.integration.tally import Tally
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
+
+BUCKET = "subsets"
+SIZES = (0, 1, 4_096, 65_537, 196_608, 1_000_003, 3 * (1 << 20), 7 * (1 << 20) + 13)
+HEAL_S_MAX = 30.0
+REFUSAL_S_MAX = 5.0
+NUMBERS = count(1)
+MakeTally = Callable[..., Tally]
+
+
+@pytest.fixture(scope="module")
+def ledger(mortal: Cluster) -> Ledger:
+    """Objects of every size, written with all nodes up."""
+    ledger = Ledger(Bodies(11))
+    with Client(mortal.endpoint(), credentials_of(mortal)) as client:
+        assert client.request("PUT", f"/{BUCKET}").status == 200
+        for copy in range(2):
+            write(client, ledger, f"whole/{copy}")
+    return ledger
+
+
+def test_any_two_nodes_may_die(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    pairs = tally("Ten subsets", variable="QUOIN_SUBSETS", default=10)
+    slowest_s = 0.0
+    for number, pair in zip(pairs.rounds(), cycle(combinations(mortal.nodes, 2)), strict=False):
+        mortal.wait_healed(deadline_s=HEAL_S_MAX)
+        mortal.kill(*pair)
+        judge(mortal, ledger)
+        with Client(mortal.endpoints[number % 3], credentials_of(mortal)) as client:
+            write(client, ledger, f"without-{number}")
+        judge(mortal, ledger)
+        mortal.start(*pair)
+        start = time.monotonic()
+        mortal.wait_healed(deadline_s=HEAL_S_MAX)
+        slowest_s = max(slowest_s, time.monotonic() - start)
+        pairs.hold()
+    print(f"nothing degraded {slowest_s:.1f} s after their return at most")
+
+
+def test_what_was_written_without_two_nodes_is_healed_in_time(mortal: Cluster, tally: MakeTally):
+    objects = tally("Healed within 30 s, objects of 8 MiB", variable="QUOIN_HEALED_OBJECTS", default=8)
+    mortal.wait_healed(deadline_s=HEAL_S_MAX)
+    dead = mortal.nodes[1:3]
+    mortal.kill(*dead)
+    with Client(mortal.endpoint(), credentials_of(mortal)) as client:
+        assert client.request("PUT", "/healing").status == 200
+        for number in objects.rounds():
+            assert client.put("healing", str(number), number.to_bytes(8) * (1 << 20)).status == 200
+    assert mortal.metric("quoin_degraded_blobs") >= objects.asked
+    mortal.start(*dead)
+    mortal.wait_healed(deadline_s=HEAL_S_MAX)
+    objects.held = objects.asked
+
+
+def test_three_nodes_down_refuse_in_time(mortal: Cluster, ledger: Ledger):
+    mortal.wait_healed(deadline_s=HEAL_S_MAX)
+    dead, large = mortal.nodes[:3], f"whole/0/{SIZES[-1]}"
+    mortal.kill(*dead)
+    try:
+        for node in mortal.nodes[3:]:
+            with Client(mortal.endpoint(node), credentials_of(mortal)) as client:
+                refuses(lambda client=client: client.put(BUCKET, "refused", b"x" * 5_000))
+                refuses(lambda client=client: client.get(BUCKET, large))
+                assert client.head(BUCKET, large).status == 200
+                assert not ledger.faults_of_list(client.list_keys(BUCKET))
+                assert mortal.get("/-/ready", node)[0] == 503
+                assert mortal.get("/-/health", node)[0] == 200
+    finally:
+        mortal.start(*dead)
+    mortal.wait_healed(deadline_s=HEAL_S_MAX)
+    judge(mortal, ledger)
+
+
+def judge(store: Cluster, ledger: Ledger) -> None:
+    """Everything is read and listed right, at once, by each gateway that is up."""
+    faults = faults_of_store(
+        store.endpoints, credentials_of(store), ledger, bucket=BUCKET, deadline_s=REFUSAL_S_MAX
+    )
+    assert not faults, (store.up, faults[:5])
+
+
+def refuses(ask: Callable[[], Reply]) -> None:
+    """503 with Retry-After, in time."""
+    start = time.monotonic()
+    reply = ask()
+    took_s = time.monotonic() - start
+    assert reply.status == 503 and int(reply.headers["retry-after"]) > 0, reply
+    assert took_s <= REFUSAL_S_MAX, f"{took_s:.1f} s"
+
+
+def write(client: Client, ledger: Ledger, prefix: str) -> None:
+    """One object of each size, each acknowledged."""
+    for size in SIZES:
+        content = Content(next(NUMBERS), size)
+        reply = client.put(BUCKET, f"{prefix}/{size}", ledger.bodies.bytes_of(content))
+        assert reply.status == 200, reply
+        ledger.acknowledge(f"{prefix}/{size}", content)
