@@ -27,8 +27,8 @@ class Writer(Protocol):
     def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
         """Makes a group durable; one outcome each, in order."""
 
-    def tend(self) -> None:
-        """What must be done between groups, about every `tend_interval_s`."""
+    def tend(self) -> float:
+        """What must be done between groups; gives the seconds after which it wants to be called again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ class _Entry:
 class Committer:
     """The one writer of a store. `submit` on the loop; each `done` is called on the loop, a whole group at a time."""
 
-    def __init__(self, writer: Writer, *, tend_interval_s: float) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._tend_interval_s = tend_interval_s
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
@@ -68,7 +67,7 @@ class Committer:
             await asyncio.sleep(STOP_POLL_S)
 
     def _run(self) -> None:
-        due_s = time.monotonic() + self._tend_interval_s
+        due_s = time.monotonic()
         ended = False
         while not ended:
             group, ended = self._next_group(max(0.0, due_s - time.monotonic()))
@@ -76,8 +75,7 @@ class Committer:
                 outcomes = self._writer.commit([change for entry in group for change in entry.changes])
                 self._loop.call_soon_threadsafe(self._finish, group, outcomes)
             if time.monotonic() >= due_s:
-                self._writer.tend()
-                due_s = time.monotonic() + self._tend_interval_s
+                due_s = self._writer.tend() + time.monotonic()
 
     def _next_group(self, patience_s: float) -> tuple[list[_Entry], bool]:
         """What waits, up to the group's limits, and whether it is the last; nothing where none came in time."""

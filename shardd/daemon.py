@@ -15,7 +15,7 @@ from shardd.contract import flags
 from shardd.contract.cluster import Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 from shardd.contract.hello import PeerName, Role
-from shardd.engine.filesystem import RealFilesystem
+from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import ShardStore
 from shardd.service import ShardService
 from shardd.transport import holds, readiness
@@ -70,7 +70,7 @@ async def _serve(cluster: Cluster, node: NodeConfig) -> None:
         node.path / "shards",
         cluster=identity.cluster,
         node=node.id,
-        filesystem=RealFilesystem(),
+        filesystem=DiskFilesystem(),
         limits=cluster.storage,
     )
     try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from shardd import admission
+from shardd import requests
 from shardd.committer import Change, Committer, Outcome
 from shardd.contract import messages
 from shardd.contract.blobs import BlobId
@@ -15,9 +15,7 @@ from shardd.engine.store import Delete, Put, ShardStore
 from shardd.transport.session import Request
 
 READERS = 2
-TEND_INTERVAL_S = 1.0
-STATUS_LIFE_S = 0.1
-COMPACTION_SHARE = 0.5  # of the writer's time, at most
+FLUSH_INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +31,8 @@ class ShardService:
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._committer = Committer(self, tend_interval_s=TEND_INTERVAL_S)
-        self._status = (0.0, None)
-        self._compaction_rests_until_s = 0.0
+        self._committer = Committer(self)
+        self._flush_due_s = 0.0
 
     def handle(self, request: Request) -> None:
         """Answers `request` now or later; never raises."""
@@ -56,14 +53,15 @@ class ShardService:
         failure = self._guarded(lambda: outcomes.extend(self._store.commit(changes, now_us=_now_us())))
         return outcomes if failure is None else [failure] * len(changes)
 
-    def tend(self) -> None:
+    def tend(self) -> float:
         """See committer.Writer."""
-        self._guarded(self._store.flush_index)
         began_s = time.monotonic()
-        if began_s >= self._compaction_rests_until_s:
-            self._guarded(lambda: self._store.compact_step(_now_us()))
-            took_s = time.monotonic() - began_s
-            self._compaction_rests_until_s = time.monotonic() + took_s * (1 / COMPACTION_SHARE - 1)
+        if began_s >= self._flush_due_s:
+            self._guarded(self._store.flush_index)
+            self._flush_due_s = began_s + FLUSH_INTERVAL_S
+        busy: list[bool] = []
+        self._guarded(lambda: busy.append(self._store.compact_step(_now_us())))
+        return time.monotonic() - began_s if busy == [True] else FLUSH_INTERVAL_S
 
     # The door
 
@@ -80,7 +78,7 @@ class ShardService:
 
     def _dispatch(self, request: Request) -> None:
         frame = request.frame
-        admission.admit(frame, peer=request.peer, cluster=self._cluster)
+        requests.admit(frame, peer=request.peer, cluster=self._cluster)
         match frame.body:
             case messages.GetUnits():
                 self._read(request, lambda: self._get(frame.body))
@@ -91,9 +89,9 @@ class ShardService:
                 changes = [Delete(BlobId(blob), shard, generation) for blob, shard, generation in shards]
                 self._write(request, changes, size_bytes=0)
             case messages.GetStatus():
-                request.reply(self._status_now())
+                request.reply(self._store.status(_now_us()))
             case messages.StatShard(blob=blob, shard=shard):
-                self._read(request, lambda: (self._store.stat(BlobId(blob), shard), ()))
+                request.reply(self._store.stat(BlobId(blob), shard))
             case messages.ListShards(after=after, limit=limit):
                 self._read(request, lambda: (self._store.list(after, limit), ()))
 
@@ -118,10 +116,6 @@ class ShardService:
             BlobId(message.blob), message.shard, message.extent, first=message.first, count=message.count
         )
         return messages.Units(extent.length, extent.crcs), (extent.units,)
-
-    def _status_now(self) -> messages.Status:
-        """At most `STATUS_LIFE_S` old: every gateway asks twice a second."""
-        return self._store.status(_now_us())
 
 
 def _put_of(message: messages.PutExtent, payload: Sequence[bytes]) -> Put:
