@@ -1,0 +1,266 @@
+"""Owns the LMDB index and the rows in memory that are not in it yet; the only home of lmdb in shardd.
+
+The index is a cache of the segments. Changes gather in memory and go to LMDB in one synced transaction together with
+the checkpoint (how far each segment is in it), so that any earlier commit of it is a consistent past that replay
+brings up to date. A file that is not sound, or is another store's, is thrown away and made anew from the segments:
+lmdb.verify walks the pages before liblmdb maps them, because damaged pages would take the process down with them.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import lmdb.verify
+import msgspec
+
+from shardd.engine.record import Origin
+from shardd.engine.rows import (
+    ROWS_VERSION,
+    SHARD_KEY_SIZE,
+    DamagedRowError,
+    ExtentRow,
+    SegmentRow,
+    TombstoneRow,
+    decode_extent,
+    decode_tombstone,
+    encode_extent,
+    encode_tombstone,
+    extent_in,
+    extent_suffix,
+)
+
+MAP_SIZE_BYTES = 64 << 30  # of addresses, not of disk: the file is as big as its rows
+PENDING_ROWS_MAX = 32_768
+VERIFY_SIZE_MAX = (
+    64 << 20
+)  # the walk takes about 1 s for so much; bigger files are checked by their row CRCs alone
+READERS_MAX = 126
+CONDEMNED = "condemned"
+
+log = logging.getLogger(__name__)
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """What `status` says of all shards. A shard counts by its first extent."""
+
+    shards: int = 0
+    shard_bytes: int = 0
+    quarantined: int = 0
+
+
+class _Stamp(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    origin: Origin
+
+
+class _Pending:
+    """Rows that are newer than LMDB's; None is a deleted one."""
+
+    __slots__ = ("count", "extents", "segments", "tombstones")
+
+    def __init__(self) -> None:
+        self.extents: dict[bytes, dict[int, ExtentRow | None]] = {}
+        self.tombstones: dict[bytes, TombstoneRow | None] = {}
+        self.segments: set[int] = set()
+        self.count = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.count or self.segments)
+
+
+class Index:
+    """Rows by shard and extent. One writer at a time; `extent`, `tombstone` and `extents` from any thread."""
+
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        """Opens the index in `folder`; an unsound or foreign one is replaced by an empty one."""
+        self._folder = folder
+        self.totals = Totals()
+        self.segments: dict[int, SegmentRow] = {}
+        if not _is_sound(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._load(origin)
+        except (lmdb.Error, msgspec.DecodeError, OSError) as fault:
+            log.warning("the index in %s cannot be read (%s): it is rebuilt", folder, fault)
+            shutil.rmtree(folder, ignore_errors=True)
+            self._load(origin)
+
+    def _load(self, origin: Origin) -> None:
+        self._pending = _Pending()
+        self._flushing = _Pending()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        data = self._folder / "data.mdb"
+        used = data.stat().st_size if data.exists() else 0
+        self._environment = lmdb.open(
+            str(self._folder),
+            map_size=max(MAP_SIZE_BYTES, 4 * used),
+            max_dbs=4,
+            max_readers=READERS_MAX,
+            metasync=True,
+            sync=True,
+            readahead=False,
+        )
+        self._extents = self._environment.open_db(b"extents")
+        self._tombstones = self._environment.open_db(b"tombstones")
+        self._segments = self._environment.open_db(b"segments")
+        self._facts = self._environment.open_db(b"facts")
+        self._load_facts(_Stamp(ROWS_VERSION, origin))
+
+    def _load_facts(self, stamp: _Stamp) -> None:
+        with self._environment.begin(write=True) as transaction:
+            found = transaction.get(b"stamp", db=self._facts)
+            if found is not None and msgspec.msgpack.decode(found, type=_Stamp) != stamp:
+                log.warning("the index in %s is of another store or version: it is rebuilt", self._folder)
+                for table in (self._extents, self._tombstones, self._segments, self._facts):
+                    transaction.drop(table, delete=False)
+                found = None
+            if found is None:
+                transaction.put(b"stamp", msgspec.msgpack.encode(stamp), db=self._facts)
+            totals = transaction.get(b"totals", db=self._facts)
+            self.totals = msgspec.msgpack.decode(totals, type=Totals) if totals else Totals()
+            for key, value in transaction.cursor(db=self._segments):
+                self.segments[int.from_bytes(key, "big")] = msgspec.msgpack.decode(value, type=SegmentRow)
+
+    def extent(self, key: bytes, extent: int) -> ExtentRow | None:
+        """The row of one extent of the shard `key`. Raises DamagedRowError."""
+        for pending in (self._pending, self._flushing):
+            rows = pending.extents.get(key)
+            if rows is not None and extent in rows:
+                return rows[extent]
+        with self._environment.begin(db=self._extents) as transaction:
+            value = transaction.get(key + extent_suffix(extent))
+        return None if value is None else decode_extent(value)
+
+    def tombstone(self, key: bytes) -> TombstoneRow | None:
+        """The deletion of the shard `key`. Raises DamagedRowError."""
+        for pending in (self._pending, self._flushing):
+            if key in pending.tombstones:
+                return pending.tombstones[key]
+        with self._environment.begin(db=self._tombstones) as transaction:
+            value = transaction.get(key)
+        return None if value is None else decode_tombstone(value)
+
+    def extents(self, key: bytes) -> dict[int, ExtentRow]:
+        """All extents of the shard `key`, in order. Raises DamagedRowError."""
+        newer = [pending.extents.get(key, {}).copy() for pending in (self._flushing, self._pending)]
+        with self._environment.begin(db=self._extents) as transaction:
+            stored = {extent_in(found): decode_extent(value) for found, value in _under(transaction, key)}
+        merged: dict[int, ExtentRow | None] = {**stored, **newer[0], **newer[1]}
+        return {extent: row for extent, row in sorted(merged.items()) if row is not None}
+
+    def set_extent(self, key: bytes, extent: int, row: ExtentRow | None) -> None:
+        self._pending.extents.setdefault(key, {})[extent] = row
+        self._pending.count += 1
+
+    def set_tombstone(self, key: bytes, row: TombstoneRow | None) -> None:
+        self._pending.tombstones[key] = row
+        self._pending.count += 1
+
+    def segment(self, segment: int) -> SegmentRow:
+        """The row of a segment, to change in place; it is written with the next flush."""
+        self._pending.segments.add(segment)
+        return self.segments.setdefault(segment, SegmentRow())
+
+    def forget_segment(self, segment: int) -> None:
+        self.segments.pop(segment, None)
+        self._pending.segments.add(segment)
+
+    @property
+    def pending(self) -> int:
+        """Rows that are in memory only."""
+        return self._pending.count
+
+    def flush(self) -> None:
+        """Commit and sync what is pending, with the checkpoint. OSError where the disk refuses: nothing is lost."""
+        if not self._pending:
+            return
+        # Readers look at pending, then flushing, then LMDB: a row is always in at least one of the three.
+        self._flushing = self._pending
+        self._pending = _Pending()
+        try:
+            self._commit(self._flushing)
+        except lmdb.Error as fault:
+            self._pending = self._flushing
+            raise OSError(*_errno_of(fault)) from fault
+        finally:
+            self._flushing = _Pending()
+
+    def _commit(self, rows: _Pending) -> None:
+        with self._environment.begin(write=True) as transaction:
+            for key, extents in sorted(rows.extents.items()):
+                for extent, row in extents.items():
+                    place = key + extent_suffix(extent)
+                    if row is None:
+                        transaction.delete(place, db=self._extents)
+                    else:
+                        transaction.put(place, encode_extent(row), db=self._extents)
+            for key, grave in sorted(rows.tombstones.items()):
+                if grave is None:
+                    transaction.delete(key, db=self._tombstones)
+                else:
+                    transaction.put(key, encode_tombstone(grave), db=self._tombstones)
+            for segment in rows.segments:
+                place = segment.to_bytes(8, "big")
+                if segment in self.segments:
+                    transaction.put(place, msgspec.msgpack.encode(self.segments[segment]), db=self._segments)
+                else:
+                    transaction.delete(place, db=self._segments)
+            transaction.put(b"totals", msgspec.msgpack.encode(self.totals), db=self._facts)
+
+    def walk(self, after: bytes = b"") -> Iterator[tuple[bytes, int, ExtentRow]]:
+        """(shard key, extent, row) of all flushed extents behind `after`, in order. Raises DamagedRowError."""
+        with self._environment.begin(db=self._extents) as transaction:
+            cursor = transaction.cursor()
+            if not cursor.set_range(after + b"\xff" * 5 if after else b"\0"):
+                return
+            for found, value in cursor:
+                yield found[:SHARD_KEY_SIZE], extent_in(found), decode_extent(value)
+
+    def walk_tombstones(self) -> Iterator[tuple[bytes, TombstoneRow]]:
+        """(shard key, row) of all flushed deletions. Raises DamagedRowError."""
+        with self._environment.begin(db=self._tombstones) as transaction:
+            for key, value in transaction.cursor():
+                yield key, decode_tombstone(value)
+
+    def condemn(self) -> None:
+        """A row failed its checksum: the next start makes the index anew from the segments."""
+        log.error("the index in %s has a damaged row: it will be rebuilt at the next start", self._folder)
+        (self._folder / CONDEMNED).touch()
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+def _under(transaction: "lmdb.Transaction[bytes]", prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    cursor = transaction.cursor()
+    if not cursor.set_range(prefix):
+        return
+    for key, value in cursor:
+        if not key.startswith(prefix):
+            return
+        yield key, value
+
+
+def _is_sound(folder: Path) -> bool:
+    data = folder / "data.mdb"
+    if (folder / CONDEMNED).exists():
+        return False
+    try:
+        if data.stat().st_size > VERIFY_SIZE_MAX:
+            return True
+        problems = lmdb.verify.verify(str(folder))  # type: ignore[no-untyped-call]
+    except (OSError, lmdb.verify.VerifyError) as fault:
+        problems = [str(fault)] if data.exists() else []
+    if problems:
+        log.warning("the index in %s is damaged (%s): it is rebuilt", folder, problems[0])
+    return not problems
+
+
+def _errno_of(fault: lmdb.Error) -> tuple[int, str]:
+    code = fault.code if fault.code > 0 else 28 if isinstance(fault, lmdb.MapFullError) else 5
+    return code, str(fault)
+
+
+__all__ = ["PENDING_ROWS_MAX", "DamagedRowError", "Index", "Totals"]

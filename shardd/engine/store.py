@@ -1,0 +1,348 @@
+"""Owns the order of a write: append, sync, index, answer; and the store's other requests. Never runs by itself.
+
+`commit`, `compact_step`, `scrub_step`, `flush_index` and `close` exclude each other; `read` and `stat` run beside
+them in any thread.
+"""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from shardd import __version__
+from shardd.contract.blobs import (
+    EXTENT_UNITS_MAX,
+    UNIT_SIZE,
+    BlobId,
+    NodeId,
+    units_in,
+)
+from shardd.contract.cluster import StorageConfig
+from shardd.contract.errors import (
+    BadRequestError,
+    ShardCorruptError,
+    ShardError,
+    ShardNotFoundError,
+    StorageFailedError,
+    StorageFullError,
+)
+from shardd.contract.messages import Page, Stat, Status
+from shardd.engine import ledger
+from shardd.engine.compaction import Compactor, Level
+from shardd.engine.filesystem import Filesystem, Room
+from shardd.engine.group import Delete, Group, Put
+from shardd.engine.identity import own_origin
+from shardd.engine.index import PENDING_ROWS_MAX, Index
+from shardd.engine.journal import Journal
+from shardd.engine.record import FormatError, Header, unit_crcs_in
+from shardd.engine.recovery import recover
+from shardd.engine.rows import SHARD_KEY_SIZE, DamagedRowError, ExtentRow, shard_key, split_shard_key
+from shardd.engine.scrub import Scrubbed, scrub
+from shardd.engine.segment import Entry, Segment
+
+LIST_LIMIT_MAX = 1_000
+ONE_READ_SIZE_MAX = 32 << 10
+UNFLUSHED_ROWS_MAX = 8 * PENDING_ROWS_MAX
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Delete", "Extent", "Put", "ShardStore"]
+
+
+class Extent(msgspec.Struct, frozen=True, gc=False):
+    """Units as they were put: `length` bytes of them in `units`, 4 bytes of CRC each in `crcs`; not verified here."""
+
+    length: int
+    crcs: bytes
+    units: bytes
+
+
+class ShardStore:
+    """All shards of one node."""
+
+    def __init__(self, journal: Journal, index: Index, *, limits: StorageConfig) -> None:
+        self._journal = journal
+        self._index = index
+        self._limits = limits
+        self._writing = threading.Lock()
+        self._compactor = Compactor(journal, index, limits)
+        self._unlock: Callable[[], None] = lambda: None
+        self.incarnation = journal.origin.incarnation
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, cluster: bytes, node: NodeId, filesystem: Filesystem, limits: StorageConfig
+    ) -> "ShardStore":
+        """The store in `folder`, recovered; a new folder becomes a new store with a new incarnation.
+
+        Raises WrongClusterError for a folder of another cluster or node, StorageFailedError where the disk refuses
+        or another process has the folder, UnsupportedFormatError for segments of a later version.
+        """
+        try:
+            filesystem.make_folder(folder)
+            lock = filesystem.lock(folder / "lock")
+        except OSError as fault:
+            raise StorageFailedError(f"{folder} cannot be taken: {fault}") from fault
+        try:
+            origin = own_origin(filesystem, folder, cluster=cluster, node=node, chance=secrets.token_bytes)
+            journal = Journal(folder, origin, filesystem=filesystem, limits=limits)
+            index = Index(folder / "index", origin)
+            recover(journal, index)
+            journal.keep_spare()
+        except OSError as fault:
+            lock.close()
+            raise StorageFailedError(f"{folder} cannot be recovered: {fault}") from fault
+        except BaseException:
+            lock.close()
+            raise
+        store = cls(journal, index, limits=limits)
+        store._unlock = lock.close
+        return store
+
+    def commit(self, batch: Sequence[Put | Delete], *, now_us: int) -> list[ShardError | None]:
+        """Make a group durable; one outcome each, in order: None where it is durable, or the error to answer with.
+
+        BadRequestError, ShardCorruptError (the payload fails its checksums), ShardConflictError (the same generation
+        is here with other bytes), StaleGenerationError, StorageFullError, StorageFailedError.
+        """
+        with self._writing:
+            group = Group(self._index, self._same_bytes, now_us=now_us)
+            refusal = self._refusal()
+            outcomes = [
+                refusal if refusal and isinstance(item, Put) else group.admit(item, number)
+                for number, item in enumerate(batch)
+            ]
+            self._make_durable(group, outcomes, now_us=now_us)
+            return outcomes
+
+    def _make_durable(self, group: Group, outcomes: list[ShardError | None], *, now_us: int) -> None:
+        """THE order: append and sync, then the index, and the answer is whatever is in `outcomes` after that."""
+        entries = group.entries
+        if not entries:
+            return
+        try:
+            places = self._journal.append(entries, now_us=now_us, essential=False)
+        except StorageFullError as full:
+            entries = group.refuse_puts(outcomes, full)
+            if not entries:
+                return
+            try:
+                places = self._journal.append(entries, now_us=now_us, essential=True)
+            except ShardError as error:
+                group.refuse_all(outcomes, error)
+                return
+        except ShardError as error:
+            group.refuse_all(outcomes, error)
+            return
+        self._enter(entries, places)
+
+    def _enter(self, entries: Sequence[Entry], places: Sequence[tuple[int, int]]) -> None:
+        for entry, (segment, offset) in zip(entries, places, strict=True):
+            ledger.enter(self._index, entry.record, segment=segment, offset=offset)
+        active = self._journal.active
+        assert active is not None
+        self._index.segment(active).scanned_to = self._journal.position
+        if self._index.pending > PENDING_ROWS_MAX:
+            self._flush()
+
+    def read(self, blob: BlobId, shard: int, extent: int, *, first: int, count: int) -> Extent:
+        """`count` units of an extent from its unit `first` on, as they were put.
+
+        Raises ShardNotFoundError, ShardCorruptError (header or layout fail; the record is quarantined) and
+        BadRequestError for units that the extent does not have. The units' own CRCs are for the reader to check.
+        """
+        key = shard_key(blob, shard)
+        for _ in range(2):
+            row = self._row(key, extent)
+            segment = self._journal.segments.get(row.segment)
+            if segment is not None:
+                break  # otherwise compaction moved it between the two look-ups
+        else:
+            raise ShardCorruptError("the segment of the extent is gone")
+        if not (first >= 0 and 0 <= count <= EXTENT_UNITS_MAX and first + count <= units_in(row.length)):
+            raise BadRequestError(f"units {first} to {first + count} of an extent of {row.length} bytes")
+        start = first * UNIT_SIZE
+        stop = min(start + count * UNIT_SIZE, row.length)
+        try:
+            head, units = _read_parts(segment, row, start, stop)
+            header = segment.header(head, row.offset)
+            _check_agrees(header, key, extent, row)
+            if len(units) != stop - start or len(head) != row.head_size:
+                raise ShardCorruptError("the segment ends before the record does")
+        except (FormatError, ShardCorruptError, OSError) as fault:
+            self._quarantine(key, extent, row, fault)
+            raise ShardCorruptError(f"the record is quarantined: {fault}") from fault
+        return Extent(stop - start, unit_crcs_in(head, header)[4 * first : 4 * (first + count)], units)
+
+    def stat(self, blob: BlobId, shard: int) -> Stat:
+        """The extents of a shard; an empty Stat where there are none. Raises ShardCorruptError."""
+        try:
+            rows = self._index.extents(shard_key(blob, shard))
+        except DamagedRowError as fault:
+            raise ShardCorruptError(str(fault)) from fault
+        whole = [(extent, row) for extent, row in rows.items() if not row.quarantined]
+        return Stat(
+            [(extent, row.generation, row.length) for extent, row in whole], bool(whole) and whole[-1][1].last
+        )
+
+    def list(self, after: bytes, limit: int) -> Page:
+        """A page of all shards behind `after` (17 bytes: blob, shard; or none). Raises ShardCorruptError."""
+        if (after and len(after) != SHARD_KEY_SIZE) or not 0 < limit <= LIST_LIMIT_MAX:
+            raise BadRequestError(f"a page of {limit} behind a key of {len(after)} bytes")
+        with self._writing:
+            self._flush()
+            return self._page(after, limit)
+
+    def _page(self, after: bytes, limit: int) -> Page:
+        shards: list[tuple[bytes, int, int, int, int, bool]] = []
+        key, rows = b"", list[tuple[int, ExtentRow]]()
+        try:
+            for found, extent, row in self._index.walk(after):
+                if found != key:
+                    _close_group(shards, key, rows)
+                    if len(shards) == limit:
+                        return Page(shards, shards[-1][0] + bytes((shards[-1][1],)))
+                    key, rows = found, []
+                if not row.quarantined:
+                    rows.append((extent, row))
+        except DamagedRowError as fault:
+            raise ShardCorruptError(str(fault)) from fault
+        _close_group(shards, key, rows)
+        return Page(shards, b"")
+
+    def status(self, now_us: int) -> Status:
+        """How the store is."""
+        try:
+            room = self._journal.room()
+        except OSError:
+            room = Room(0, 0)
+        totals = self._index.totals
+        return Status(
+            state="failed" if self._journal.failed else "full" if self._is_full(room) else "ok",
+            node=self._journal.origin.node,
+            incarnation=self.incarnation,
+            version=__version__,
+            time_us=now_us,
+            free_bytes=room.free_bytes,
+            total_bytes=room.total_bytes,
+            shards=totals.shards,
+            shard_bytes=totals.shard_bytes,
+            segments=len(self._journal.segments),
+            quarantined=totals.quarantined,
+        )
+
+    def compact_step(self, now_us: int) -> bool:
+        """A few MiB of compaction; whether there is more to do."""
+        with self._writing:
+            room = self._journal.room()
+            level = Level.PRESSED if room.full > self._limits.compact_above_full else Level.EASY
+            try:
+                return self._compactor.step(level, now_us=now_us)
+            except OSError as fault:
+                log.error("compaction: %s", fault)
+                return False
+
+    def scrub_step(self, segment: int, position: int) -> Scrubbed:
+        """Verify the next few MiB of a segment, units too, from `position` on; quarantine what fails."""
+        with self._writing:
+            return scrub(self._journal, self._index, segment=segment, position=position)
+
+    def segments(self) -> Sequence[int]:
+        """The numbers of all segments, in order."""
+        return sorted(self._journal.segments)
+
+    def flush_index(self) -> None:
+        """Commit the index and its checkpoint; keep the spare room. A disk that refuses is tried again next time."""
+        with self._writing:
+            self._flush()
+            self._journal.keep_spare()
+
+    def close(self) -> None:
+        """Flush the index, close the files and give the folder free."""
+        with self._writing:
+            self._flush()
+            self._index.close()
+            self._journal.close()
+            self._unlock()
+
+    def _flush(self) -> None:
+        try:
+            self._index.flush()
+        except OSError as fault:
+            log.error("the index cannot be written, it is tried again: %s", fault)
+
+    def _refusal(self) -> ShardError | None:
+        """Why no put is taken now."""
+        if self._journal.failed:
+            return StorageFailedError(
+                "the disk refused a write; the shard server takes none until it is started again"
+            )
+        return StorageFullError("no room for new shards") if self._is_full(self._journal.room()) else None
+
+    def _is_full(self, room: Room) -> bool:
+        return (
+            room.full > self._limits.refuse_above_full
+            or not self._journal.has_spare
+            or self._index.pending > UNFLUSHED_ROWS_MAX
+        )
+
+    def _row(self, key: bytes, extent: int) -> ExtentRow:
+        try:
+            row = self._index.extent(key, extent)
+        except DamagedRowError as fault:
+            self._index.condemn()
+            raise ShardCorruptError(str(fault)) from fault
+        if row is None:
+            raise ShardNotFoundError("no such extent here")
+        if row.quarantined:
+            raise ShardCorruptError("the record is quarantined")
+        return row
+
+    def _same_bytes(self, row: ExtentRow, put: Put) -> bool:
+        """Whether the record of `row` has the units of `put`, by length and checksums."""
+        segment = self._journal.segments.get(row.segment)
+        if segment is None or row.length != put.length:
+            return False
+        head = segment.file.read(row.head_size, row.offset)
+        return unit_crcs_in(head, segment.header(head, row.offset)) == put.crcs
+
+    def _quarantine(self, key: bytes, extent: int, row: ExtentRow, fault: Exception) -> None:
+        log.error("segment %d at %d: %s; the record is quarantined", row.segment, row.offset, fault)
+        with self._writing:
+            if self._index.extent(key, extent) == row:
+                ledger.quarantine(self._index, key, extent, row)
+
+
+def _read_parts(segment: Segment, row: ExtentRow, start: int, stop: int) -> tuple[bytes, bytes]:
+    """The head of a record and its units from byte `start` to `stop`: in one read where that is little."""
+    if row.head_size + stop <= ONE_READ_SIZE_MAX:
+        data = segment.file.read(row.head_size + stop, row.offset)
+        return data[: row.head_size], data[row.head_size + start :]
+    head = segment.file.read(row.head_size, row.offset)
+    return head, segment.file.read(stop - start, row.offset + row.head_size + start)
+
+
+def _check_agrees(header: Header, key: bytes, extent: int, row: ExtentRow) -> None:
+    if (shard_key(header.blob, header.shard), header.extent, header.generation, header.length) != (
+        key,
+        extent,
+        row.generation,
+        row.length,
+    ):
+        raise ShardCorruptError("the record is not the one that the index names")
+
+
+def _close_group(
+    shards: list[tuple[bytes, int, int, int, int, bool]], key: bytes, rows: list[tuple[int, ExtentRow]]
+) -> None:
+    """One shard of a page: complete where all its extents are there, of one generation, up to the last."""
+    if not rows:
+        return
+    blob, shard = split_shard_key(key)
+    generations = {row.generation for _, row in rows}
+    complete = len(generations) == 1 and rows[-1][1].last and rows[-1][0] == len(rows) - 1
+    size = sum(row.length for _, row in rows)
+    shards.append((blob, shard, max(generations), len(rows), size, complete))
