@@ -316,8 +316,9 @@ def _path_faults(cluster: Cluster) -> Iterator[tuple[str, str]]:
 
 
 def _is_bucket_name(name: str) -> bool:
-    """S3 user guide, "Bucket naming rules"."""
-    return bool(_BUCKET_NAME.fullmatch(name)) and ".." not in name and not _ADDRESS.fullmatch(name)
+    """S3 user guide, "Bucket naming rules"; "s3d-" is kept for the store itself."""
+    plain = _BUCKET_NAME.fullmatch(name) and not _ADDRESS.fullmatch(name)
+    return bool(plain) and ".." not in name and not name.startswith(("xn--", "s3d-"))
 
 
 def _with_secret(entry: AuthConfig, environment: Mapping[str, str]) -> AuthConfig:

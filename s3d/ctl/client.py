@@ -1,0 +1,72 @@
+"""Owns signed requests to the administrators' API of a running cluster: the first gateway that answers is asked."""
+
+import hashlib
+import http.client
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from s3d.protocol import sigv4
+from shardd.contract.cluster import AuthConfig, NodeConfig
+from shardd.contract.errors import QuoinError
+
+CONNECT_S: Final = 2.0
+REPLY_SIZE_MAX: Final = 64 << 20
+
+_NOTHING: Final = hashlib.sha256(b"").hexdigest()
+_SIGNED: Final = "host;x-amz-content-sha256;x-amz-date"
+
+
+class NoAnswerError(QuoinError):
+    """No gateway answers, or one answers with an error; the message says which."""
+
+
+def ask(nodes: Iterable[NodeConfig], key: AuthConfig, region: str, path: str) -> Any:
+    """The JSON document at `path` (as /-/admin/status) of the first of `nodes` whose gateway answers.
+
+    Raises NoAnswerError where none can be reached, or one refuses.
+    """
+    reasons = []
+    for node in nodes:
+        try:
+            return _ask(node, key, region, path)
+        except OSError as error:
+            reasons.append(f"http://{node.host}:{node.s3_port}: {error.strerror or error}")
+    raise NoAnswerError("no gateway answers:\n  " + "\n  ".join(reasons))
+
+
+def _ask(node: NodeConfig, key: AuthConfig, region: str, path: str) -> Any:
+    connection = http.client.HTTPConnection(node.host, node.s3_port, timeout=CONNECT_S)
+    try:
+        headers = signed_headers(key, region, path, host=f"{node.host}:{node.s3_port}", now_s=time.time())
+        connection.request("GET", path, headers=headers)
+        reply = connection.getresponse()
+        body = reply.read(REPLY_SIZE_MAX)
+    except http.client.HTTPException as error:
+        raise NoAnswerError(
+            f"http://{node.host}:{node.s3_port}: not the answer of a gateway: {error!r}"
+        ) from error
+    finally:
+        connection.close()
+    if reply.status != 200:
+        said = body[:500].decode(errors="replace")
+        raise NoAnswerError(f"http://{node.host}:{node.s3_port}{path}: {reply.status} {said}")
+    return json.loads(body)
+
+
+def signed_headers(key: AuthConfig, region: str, path: str, *, host: str, now_s: float) -> dict[str, str]:
+    """The headers of a GET of `path`, which has no query, signed with `key` (AWS SigV4). `now_s` is Unix time."""
+    date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    scope = f"{date[:8]}/{region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
+    lines = f"host:{host}\nx-amz-content-sha256:{_NOTHING}\nx-amz-date:{date}\n"
+    canonical = f"GET\n{path}\n\n{lines}\n{_SIGNED}\n{_NOTHING}"
+    secret = sigv4.signing_key(key.secret_access_key, date[:8], region)
+    signature = sigv4.sign(secret, sigv4.string_to_sign(date, scope, canonical))
+    return {
+        "Host": host,
+        "X-Amz-Content-Sha256": _NOTHING,
+        "X-Amz-Date": date,
+        "Authorization": f"{sigv4.ALGORITHM} Credential={key.access_key_id}/{scope}, "
+        f"SignedHeaders={_SIGNED}, Signature={signature}",
+    }

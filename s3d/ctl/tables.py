@@ -1,0 +1,47 @@
+"""Owns what a terminal shows of a cluster: tables, sizes and times for people; programs take the JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(count_bytes: float) -> str:
+    """A size in bytes as people read it: 1536 is 1.5 KiB."""
+    for unit in _SIZES:
+        if count_bytes < 1024 or unit == _SIZES[-1]:
+            break
+        count_bytes /= 1024
+    return f"{count_bytes:.0f} {unit}" if unit == "B" or count_bytes >= 100 else f"{count_bytes:.1f} {unit}"
+
+
+def nodes_table(status: Mapping[str, Any]) -> Table:
+    """One line a node: whether it is up, what it holds and what room it has."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("node", "address", "state"):
+        table.add_column(title)
+    for title in ("shards", "stored", "free", "of"):
+        table.add_column(title, justify="right")
+    table.add_column("version")
+    for node in status["nodes"]:
+        up = bool(node["up"])
+        state = node.get("state") or "ok"
+        table.add_row(
+            str(node["id"]),
+            f"{node['host']}:{node['port']}",
+            f"[{'green' if state == 'ok' else 'yellow'}]{state}" if up else "[red]down",
+            *(_facts(node) if up else ["-"] * 4),
+            str(node.get("version") or "-"),
+        )
+    return table
+
+
+def _facts(node: Mapping[str, Any]) -> list[str]:
+    return [
+        str(node["shards"]),
+        size(node["shard_bytes"]),
+        size(node["free_bytes"]),
+        size(node["total_bytes"]),
+    ]
