@@ -12,7 +12,7 @@ from s3d.access import administrator
 from shardd.contract import flags
 from shardd.contract.cluster import Cluster
 from shardd.contract.hello import PeerName, Role
-from shardd.transport.tls import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CLUSTER_FILE, file_stem
+from shardd.contract.identity_files import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CLUSTER_FILE, file_stem
 
 RENEW_AFTER_S = 300 * 86_400.0  # well before half of a certificate's life, after which it is made anew
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,14 @@ from shardd.contract import flags
 from shardd.contract.cluster import Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 from shardd.contract.hello import PeerName, Role
+from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import ShardStore
 from shardd.service import ShardService
 from shardd.transport import holds, readiness
 from shardd.transport.endpoint import ServerEndpoint, load_engine
 from shardd.transport.engine import EngineSettings
-from shardd.transport.tls import PeerIdentity, file_stem
+from shardd.transport.tls import PeerIdentity
 
 STOP_GRACE_S = 4.0
 COLLECT_AFTER = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
@@ -62,7 +62,7 @@ def _held(node: NodeConfig) -> Iterator[None]:
 
 async def _serve(cluster: Cluster, node: NodeConfig) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in flags.stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     name = PeerName(Role.SHARD_SERVER, node.id)
     identity = PeerIdentity.load(cluster.secrets_path, file_stem(name))

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -44,6 +45,13 @@ def node_or_exit(cluster: Cluster, node: int | None, path: Path) -> NodeConfig:
         refuse(
             f"{path}: nodes: no node {node}; there are {there}" if node is not None else "-node N is missing"
         )
+
+
+def stop_signals() -> list[signal.Signals]:
+    """On what a process ends in order: SIGTERM, and Ctrl-C unless the one that started it keeps that for itself."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, signal.SIGINT]
 
 
 def refuse(reason: str) -> NoReturn:

@@ -21,8 +21,9 @@ from cryptography.x509.oid import NameOID
 from shardd.contract.blobs import NodeId
 from shardd.contract.errors import ConfigurationError
 from shardd.contract.hello import PeerName, Role, host_name
+from shardd.contract.identity_files import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CLUSTER_FILE, file_stem
 from shardd.transport import native
-from shardd.transport.tls import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CLUSTER_FILE, der_of, file_stem
+from shardd.transport.tls import der_of
 
 AUTHORITY_LIFE = datetime.timedelta(days=20 * 365)
 CERTIFICATE_LIFE = datetime.timedelta(days=2 * 365)
