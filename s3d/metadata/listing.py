@@ -12,7 +12,15 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from s3d.metadata import keys, tables
-from s3d.metadata.rows import BucketRow, ObjectRow, PartRow, UploadRow, VersionRow, decode_row
+from s3d.metadata.rows import (
+    BucketRow,
+    ObjectRow,
+    PartRow,
+    RowMissingError,
+    UploadRow,
+    VersionRow,
+    decode_row,
+)
 from s3d.metadata.tables import Table
 from s3d.metadata.view import View
 
@@ -172,7 +180,8 @@ def list_buckets(
         if limit is not None and len(rows) >= limit:
             return rows, True
         row = view.bucket(at[len(owned) :].decode())
-        assert row is not None, "an account owns buckets that are there"
+        if row is None:
+            raise RowMissingError(f"the bucket of {at!r}")
         rows.append(row)
     return rows, False
 

@@ -43,6 +43,10 @@ class RowChecksumError(RowError):
     """The row, or the key that it stands under, was changed."""
 
 
+class RowMissingError(RowError):
+    """A row that another row names is not there."""
+
+
 class Row(msgspec.Struct, frozen=True, array_like=True):
     """What every row is."""
 
@@ -247,7 +251,10 @@ def decode_row(kind: type[R], key: bytes, raw: bytes) -> R:
         raise RowVersionError(f"a {kind.__name__} of version {raw[0]}")
     if crc32c(raw[:-4], crc32c(key)) != int.from_bytes(raw[-4:], "big"):
         raise _damage(kind, raw)
-    row: R = _decoder(kind).decode(raw[5:-4])
+    try:
+        row: R = _decoder(kind).decode(raw[5:-4])
+    except msgspec.DecodeError as error:
+        raise RowChecksumError(f"a whole row that is no {kind.__name__}: {error}") from error
     return row
 
 

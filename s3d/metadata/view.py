@@ -15,6 +15,7 @@ from s3d.metadata.rows import (
     ObjectRow,
     PartRow,
     Row,
+    RowMissingError,
     Slice,
     SlicesRow,
     UploadRow,
@@ -98,7 +99,8 @@ class View:
         yield from version.slices
         for number in range(page, len(version.pages)):
             row = self.row(SlicesRow, tables.MANIFESTS, keys.manifest_key(version.sequence, number))
-            assert row is not None, "a version's pages live as long as it does"
+            if row is None:
+                raise RowMissingError(f"page {number} of version {version.sequence}")
             yield from row.slices
 
     def blob(self, blob: bytes) -> BlobRow | None:

@@ -8,7 +8,7 @@ from s3d.metadata.machine.versions import (
     drop_version,
     expose_newest,
 )
-from s3d.metadata.rows import Attributes, BucketRow, Slice, VersionRow
+from s3d.metadata.rows import Attributes, BucketRow, RowMissingError, Slice, VersionRow
 
 
 def put_object(step: Step, command: PutObject) -> Outcome:
@@ -58,7 +58,8 @@ def _delete(step: Step, bucket: BucketRow, deleted: DeletedKey, grace_us: int) -
     if current is None:
         return Outcome(index=step.index)
     version = step.view.version(bucket.incarnation, deleted.key, current.sequence)
-    assert version is not None, "a live object has a version"
+    if version is None:
+        raise RowMissingError(f"version {current.sequence}, which a live object names")
     return _drop(step, bucket, deleted.key, version, grace_us)
 
 

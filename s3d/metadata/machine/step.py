@@ -12,6 +12,7 @@ from s3d.metadata.rows import (
     DegradedRow,
     ObjectRow,
     Row,
+    RowMissingError,
     VersionRow,
     encode_row,
 )
@@ -120,7 +121,8 @@ class Step:
 
     def _named(self, blob: bytes) -> BlobRow:
         row = self.view.blob(blob)
-        assert row is not None, "a blob has a row as long as something names it"
+        if row is None:
+            raise RowMissingError(f"blob {blob.hex()}, which a version or a part names")
         return row
 
 
