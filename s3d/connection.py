@@ -11,13 +11,13 @@ import enum
 import http
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Final, Protocol
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import StreamReader
-from multidict import CIMultiDictProxy
 
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
@@ -111,13 +111,12 @@ class Body:
 class Message:
     """The head of one request, its body, and where it comes from. `target` is raw: nothing decoded, nothing joined."""
 
-    __slots__ = ("body", "chunked", "headers", "method", "remote", "target")
+    __slots__ = ("body", "method", "raw_headers", "remote", "target")
 
     def __init__(self, message: RawRequestMessage, body: Body, remote: str) -> None:
         self.method: str = message.method
         self.target: str = message.path
-        self.headers: CIMultiDictProxy[str] = message.headers
-        self.chunked: bool = message.chunked
+        self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
         self.body = body
         self.remote = remote
 
@@ -283,7 +282,11 @@ class Connection(BaseProtocol):
         reply = await self._owner.answer(Message(head, body, self._remote))
         left = not payload.is_eof()
         keep = not (head.should_close or self._ending or self._parser is None or (left and expects_continue))
-        await self._send(reply, method=head.method, keep=keep)
+        if reply.rest is None:
+            await self._send(reply, method=head.method, keep=keep)
+        else:
+            async with aclosing(reply.rest):
+                await self._send(reply, method=head.method, keep=keep)
         if left:
             keep = await body.discard() and keep
         self._body = None

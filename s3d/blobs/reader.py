@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from s3d.blobs.errors import BlobReadError, NotEnoughShardsError
@@ -37,7 +37,7 @@ class BlobReader:
         self._row = row
         self._layout = Layout(row.size, row.k)
 
-    async def chunks(self, start: int, stop: int) -> AsyncIterator[list[bytes]]:
+    async def chunks(self, start: int, stop: int) -> AsyncGenerator[list[bytes], None]:
         """The verified bytes from `start` up to `stop`, 0 <= start <= stop <= size, in lists of a few MiB at most.
 
         Raises NotEnoughShardsError before the first list, BlobReadError after it. Close it (contextlib.aclosing)

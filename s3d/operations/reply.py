@@ -1,14 +1,15 @@
 """Owns what an operation answers: status, headers, and bytes or a stream of them; never how they reach the wire."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 
 class Reply:
     """One answer. `headers` are (name, value) pairs as they are to be sent, without the ones of every reply.
 
     `body` is what is at hand: a list of pieces whose first byte is known to be right. `rest` goes on where the body
-    stops, for objects larger than one read; a failure inside it cuts the connection. `length` is the Content-Length,
-    in bytes, which a HEAD names without a body; -1 leaves the header out, as 204 and 304 want it.
+    stops, for objects larger than one read; a failure inside it cuts the connection; who sends the reply closes it.
+    `length` is the Content-Length, in bytes, which a HEAD names without a body; -1 leaves the header out, as 204
+    and 304 want it.
     """
 
     __slots__ = ("body", "headers", "length", "rest", "status")
@@ -19,7 +20,7 @@ class Reply:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: Sequence[bytes] = (),
-        rest: AsyncIterator[list[bytes]] | None = None,
+        rest: AsyncGenerator[list[bytes], None] | None = None,
         length: int | None = None,
     ) -> None:
         self.status = status

@@ -1,0 +1,119 @@
+"""Owns what a gateway says about itself and its cluster under /-/, where no bucket can be; never changes anything."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from s3d.access.policy import Resource, evaluate
+from s3d.admin import metrics
+from s3d.admin.counters import Counters
+from s3d.operations.call import Store
+from s3d.operations.reply import Reply
+from s3d.protocol.errors import S3Error
+from s3d.protocol.routing import Request, Target, parse_headers, parse_query
+from s3d.protocol.signature import Verifier
+
+RETRY_AFTER_S: Final = 2
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+class Pages:
+    """Health, readiness and metrics for everybody; status for administrators."""
+
+    def __init__(self, store: Store, counters: Counters) -> None:
+        self._store = store
+        self._counters = counters
+        self._verifier = Verifier(store.cluster.region, store.accounts.secret_of)
+
+    async def answer(self, method: str, target: str, headers: RawHeaders) -> Reply:
+        """The page that `target` names. Raises S3Error: MethodNotAllowed, NoSuchKey, AccessDenied and its kin."""
+        path, _, raw_query = target.partition("?")
+        if method not in ("GET", "HEAD"):
+            raise S3Error("MethodNotAllowed", Method=method)
+        match path:
+            case "/-/health":
+                return _text(200, "alive\n")
+            case "/-/ready":
+                return self._ready()
+            case "/-/metrics":
+                return self._metrics()
+            case "/-/admin/status":
+                self._require(
+                    "admin:Status", Request(method, _target(path, raw_query), parse_headers(headers))
+                )
+                return _json(self._status())
+        raise S3Error("NoSuchKey", Key=path)
+
+    def _ready(self) -> Reply:
+        """200 when a PUT would be acknowledged now."""
+        fleet = self._store.blobs.fleet
+        if self._store.blobs.can_write():
+            return _text(200, "ready\n")
+        up, nodes = len(fleet.up()), len(fleet.nodes)
+        reply = _text(503, f"a PUT would not be acknowledged: {up} of {nodes} nodes are up\n")
+        reply.headers = [*reply.headers, ("Retry-After", str(RETRY_AFTER_S))]
+        return reply
+
+    def _metrics(self) -> Reply:
+        with self._store.state.view() as view:
+            degraded, condemned = view.degraded_count(), view.condemned_count()
+        fleet = self._store.blobs.fleet
+        up = fleet.up()
+        gauges = {
+            "degraded_blobs": ("Blobs with shards missing or out of place.", degraded),
+            "condemned": ("Condemned rows whose shards are still to be deleted.", condemned),
+            "nodes_up": ("Nodes that this gateway reaches.", len(up)),
+        }
+        page = metrics.text(self._counters.of_node(), gauges, {node: node in up for node in fleet.nodes})
+        return Reply(headers=(("Content-Type", metrics.CONTENT_TYPE),), body=(page.encode(),))
+
+    def _status(self) -> dict[str, Any]:
+        """The cluster as this gateway sees it."""
+        with self._store.state.view() as view:
+            degraded, condemned = view.degraded_count(), view.condemned_count()
+        statuses = self._store.blobs.fleet.statuses()
+        nodes = []
+        for entry in self._store.cluster.nodes:
+            status = statuses.get(entry.id)
+            nodes.append(
+                {
+                    "id": entry.id,
+                    "host": entry.host,
+                    "port": entry.port,
+                    "s3_port": entry.s3_port,
+                    "zone": entry.zone,
+                    "up": status is not None,
+                    "state": status.state if status is not None else "down",
+                    "free_bytes": status.free_bytes if status is not None else None,
+                    "total_bytes": status.total_bytes if status is not None else None,
+                    "shard_bytes": status.shard_bytes if status is not None else None,
+                    "shards": status.shards if status is not None else None,
+                    "version": status.version if status is not None else None,
+                    "incarnation": status.incarnation.hex() if status is not None else None,
+                }
+            )
+        return {
+            "nodes": nodes,
+            "degraded_blobs": degraded,
+            "condemned": condemned,
+            "writable": self._store.blobs.can_write(),
+        }
+
+    def _require(self, permission: str, request: Request) -> None:
+        verified = self._verifier.verify(request, now_s=self._store.clock_us() / 1_000_000)
+        principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
+        if not evaluate(principal, permission, Resource()).allowed:
+            raise S3Error("AccessDenied")
+
+
+def _target(path: str, raw_query: str) -> Target:
+    return Target(path, raw_query, "", "", parse_query(raw_query) if raw_query else {})
+
+
+def _text(status: int, text: str) -> Reply:
+    return Reply(status, headers=(("Content-Type", "text/plain; charset=utf-8"),), body=(text.encode(),))
+
+
+def _json(value: object) -> Reply:
+    return Reply(headers=(("Content-Type", "application/json"),), body=(json.dumps(value).encode(),))

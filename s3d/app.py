@@ -1,0 +1,96 @@
+"""Owns the request's door: request -> Call -> authorise -> handler -> reply; errors -> XML; never a socket."""
+
+import logging
+import secrets
+
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from s3d.admin.counters import Counters
+from s3d.admin.pages import Pages
+from s3d.blobs.errors import NotEnoughShardsError
+from s3d.connection import BodyError, BodySilentError, Message
+from s3d.metadata.log import LogClosedError
+from s3d.metadata.state import StateFullError
+from s3d.operations.authorise import authorise
+from s3d.operations.call import Call, Store
+from s3d.operations.reply import Reply, xml_reply
+from s3d.operations.table import router
+from s3d.protocol.errors import S3Error
+from s3d.protocol.routing import Handler, Request, is_admin_target, parse_headers, parse_target
+from s3d.protocol.signature import Verifier
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """Answers every request of one gateway."""
+
+    def __init__(self, store: Store, pages: Pages, counters: Counters, *, host_id: str) -> None:
+        self._store = store
+        self._pages = pages
+        self._counters = counters
+        self._host_id = host_id
+        self._router = router()
+        self._verifier = Verifier(store.cluster.region, store.accounts.secret_of)
+        self._prefix = secrets.token_hex(4).upper()
+        self._count = 0
+
+    async def answer(self, message: Message) -> Reply:
+        """The reply to one request. Raises nothing but CancelledError: this is the outer door."""
+        self._count += 1
+        request_id = f"{self._prefix}{self._count:08X}"
+        name = "Unknown"
+        try:
+            if is_admin_target(message.target):
+                name = "Admin"
+                reply = await self._pages.answer(message.method, message.target, message.raw_headers)
+            else:
+                call, handler = self._admit(message)
+                name = call.operation.name
+                reply = await handler(call)
+        except S3Error as error:
+            reply = self._refusal(error, message.target, request_id)
+        except BodySilentError:
+            reply = self._refusal(S3Error("RequestTimeout"), message.target, request_id)
+        except BodyError as error:
+            reply = self._refusal(S3Error("IncompleteBody", str(error)), message.target, request_id)
+        except (NotEnoughShardsError, LogClosedError) as error:
+            log.warning("%s %s: %s", request_id, name, error)
+            reply = self._refusal(S3Error("ServiceUnavailable"), message.target, request_id)
+        except StateFullError:
+            reply = self._refusal(S3Error("StorageFull"), message.target, request_id)
+        except Exception:  # one of the two outer doors: nothing may pass it unanswered
+            log.exception("request %s failed: %s", request_id, name)
+            reply = self._refusal(S3Error("InternalError"), message.target, request_id)
+        self._counters.answered(name, reply.status, max(reply.length, 0))
+        reply.headers = [*reply.headers, ("x-amz-request-id", request_id), ("x-amz-id-2", self._host_id)]
+        return reply
+
+    def refuse(self, error: HttpProcessingError) -> Reply:
+        """The reply to bytes that are no HTTP request; the connection ends with it."""
+        self._count += 1
+        code = "RequestHeaderSectionTooLarge" if isinstance(error, LineTooLong) else "BadRequest"
+        reply = self._refusal(S3Error(code), "", f"{self._prefix}{self._count:08X}")
+        self._counters.answered("Unknown", reply.status, reply.length)
+        return reply
+
+    def _admit(self, message: Message) -> tuple[Call, Handler]:
+        """The call that a request is, and its handler, once its signature, operation and the right to it are settled."""
+        now_us = self._store.clock_us()
+        target = parse_target(message.target)
+        request = Request(message.method, target, parse_headers(message.raw_headers))
+        operation = self._router.resolve(request)
+        verified = self._verifier.verify(request, now_s=now_us / 1_000_000)
+        principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
+        row = authorise(self._store, principal, operation, target)
+        if operation.handler is None:
+            raise S3Error("NotImplemented", f"{operation.name} is not implemented.")
+        call = Call(operation, request, verified, principal, message.body, self._store, now_us, row)
+        return call, operation.handler
+
+    def _refusal(self, error: S3Error, target: str, request_id: str) -> Reply:
+        if error.status == 304:
+            return Reply(304, headers=[*error.headers.items()], length=-1)
+        resource = target.partition("?")[0]
+        body = error.to_xml(resource=resource, request_id=request_id, host_id=self._host_id)
+        return xml_reply(body, status=error.status, headers=[*error.headers.items()])

@@ -1,0 +1,188 @@
+"""Owns the process of a gateway: wiring, signals, the end. `python -m s3d.gateway -config FILE -node N [-worker W]`."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from s3d.access.accounts import Accounts
+from s3d.access.administrator import keys_of
+from s3d.admin.counters import Counters
+from s3d.admin.pages import Pages
+from s3d.app import App
+from s3d.blobs.repair import Repairer
+from s3d.blobs.store import Blobs
+from s3d.blobs.suspects import Suspects
+from s3d.listener import Listener
+from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, RegisterNode
+from s3d.metadata.log import LocalLog
+from s3d.metadata.state import State
+from s3d.operations.call import Store
+from s3d.placement.ring import Ring
+from s3d.shards.client import ShardClient
+from s3d.shards.fleet import Fleet
+from shardd.contract import flags
+from shardd.contract.blobs import new_blob_id
+from shardd.contract.cluster import Cluster, NodeConfig
+from shardd.contract.errors import QuoinError
+from shardd.contract.hello import PeerName, Role
+from shardd.contract.identity_files import file_stem
+from shardd.transport import readiness
+from shardd.transport.tls import PeerIdentity
+
+STOP_GRACE_S: Final = 5.0
+CODING_THREADS: Final = 2
+REPAIR_LOCK: Final = "repair.lock"
+TICK_S: Final = 1.0
+COLLECT_AFTER: Final = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
+COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The folder in which the gateways of a node keep their counters."""
+
+log = logging.getLogger("s3d")
+
+
+def main() -> int:
+    """Runs until SIGTERM or SIGINT; 0 after a clean end, 2 where the configuration is wrong, 1 for the rest."""
+    parser = flags.parser("s3d.gateway", "One HTTP worker of one node.")
+    parser.add_argument("-worker", "--worker", metavar="W", type=int, default=0)
+    arguments = parser.parse_args()
+    cluster = flags.load_or_exit(arguments.config)
+    node = flags.node_or_exit(cluster, arguments.node, arguments.config)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format=f"s3d {node.id}: %(levelname)s %(message)s"
+    )
+    try:
+        uvloop.run(_serve(cluster, node, arguments.worker))
+    except (QuoinError, OSError) as error:
+        log.error("%s", error)
+        return flags.EXIT_CONFIGURATION if isinstance(error, QuoinError) else 1
+    return 0
+
+
+async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, node.id)))
+    clients = [ShardClient(entry, identity=identity, quic=cluster.quic) for entry in cluster.nodes]
+    fleet, ring, suspects = Fleet(clients), Ring(cluster.nodes), Suspects()
+    state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
+    metadata = LocalLog(state, identity.cluster)
+    blobs = Blobs(
+        fleet,
+        ring,
+        rs=cluster.rs,
+        buffer_bytes=cluster.gateway.buffer_bytes,
+        coding=ThreadPoolExecutor(CODING_THREADS, thread_name_prefix="coding"),
+        suspect=suspects.add,
+    )
+    store = Store(
+        cluster, metadata, state, blobs, Accounts.from_config(keys_of(cluster), os.environ), _clock_us
+    )
+    counters = Counters(_counters_folder(), worker)
+    app = App(store, Pages(store, counters), counters, host_id=f"quoin-node-{node.id}-{worker}")
+    listener = Listener(app.answer, app.refuse, connections_max=cluster.gateway.connections_max)
+    repairer = Repairer(
+        blobs.resources,
+        ring,
+        states=state,
+        log=metadata,
+        config=cluster.gateway,
+        lock=cluster.metadata.path / REPAIR_LOCK,
+        suspects=suspects,
+        now_us=_clock_us,
+    )
+    await _import_buckets(store)
+    async with asyncio.TaskGroup() as group:
+        behind = [
+            group.create_task(work, name=name)
+            for name, work in (
+                ("fleet", fleet.run()),
+                ("repair", repairer.run()),
+                ("sweep", listener.sweep()),
+                ("tick", _tick(store, counters)),
+            )
+        ]
+        await listener.listen(_bound(node))
+        _quieten_collector()
+        readiness.announce()
+        await stopping.wait()
+        await listener.close(STOP_GRACE_S)
+        for task in behind:
+            task.cancel()
+    counters.save()
+    await metadata.close()
+    for client in clients:
+        await client.close()
+    state.close()
+
+
+def _clock_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def _bound(node: NodeConfig) -> socket.socket:
+    """The node's HTTP port, which all its gateways share: the kernel deals out the connections."""
+    family, _, _, _, address = socket.getaddrinfo(node.host, node.s3_port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(address)
+    return sock
+
+
+def _counters_folder() -> Path | None:
+    folder = os.environ.get(COUNTERS_VARIABLE)
+    return Path(folder) if folder else None
+
+
+async def _import_buckets(store: Store) -> None:
+    """Make the buckets of cluster.toml exist; every gateway does, and doing it again changes nothing."""
+    now_us = store.clock_us()
+    entries = tuple(
+        ConfiguredBucket(
+            bucket.name,
+            bucket.account_id or "000000000000",
+            bucket.region or store.cluster.region,
+            bucket.public,
+            bucket.type,
+            bucket.encryption,
+        )
+        for bucket in store.cluster.buckets
+    )
+    await store.log.append([ImportBuckets(new_blob_id(now_us // 1_000), now_us, buckets=entries)])
+
+
+async def _tick(store: Store, counters: Counters) -> None:
+    """Once a second: tell the metadata of new lives of nodes, write the counters. Runs until cancelled."""
+    known: dict[int, bytes] = {}
+    while True:
+        for node, status in store.blobs.fleet.statuses().items():
+            if status is not None and known.get(node) != status.incarnation:
+                now_us = store.clock_us()
+                await store.log.append(
+                    [RegisterNode(store.write_id(now_us), now_us, node=node, incarnation=status.incarnation)]
+                )
+                known[node] = status.incarnation
+        counters.save()
+        await asyncio.sleep(TICK_S)
+
+
+def _quieten_collector() -> None:
+    """What was made so far stays; what requests make is freed by counting, so the collector may look rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Owns the step before every operation: may this caller do it, and on which bucket; never how the caller is known."""
+
+import logging
+
+from s3d.access.accounts import Principal
+from s3d.access.policy import PUBLIC_ACTIONS, Decision, Resource, evaluate
+from s3d.metadata.rows import BucketRow
+from s3d.operations.call import Store, resource_of
+from s3d.protocol.errors import S3Error
+from s3d.protocol.routing import Operation, Target
+
+_log = logging.getLogger(__name__)
+
+
+def authorise(
+    store: Store, principal: Principal | None, operation: Operation, target: Target
+) -> BucketRow | None:
+    """The bucket that `operation` is allowed on, None where it needs none. Raises AccessDenied, NoSuchBucket.
+
+    The key's own policy is asked before any row is read, so nobody learns from it what exists; but what anybody may
+    do with a public bucket takes a look at the bucket.
+    """
+    action = operation.permission
+    decision = evaluate(principal, action, Resource(target.bucket))
+    if not decision.allowed and action not in PUBLIC_ACTIONS:
+        raise _denied(decision, principal, operation, target)
+    if operation.scope == "service" or operation.name == "CreateBucket":
+        return None
+    with store.state.view() as view:
+        row = view.bucket(target.bucket)
+    if row is None:
+        if principal is not None and not decision.allowed:
+            raise _denied(decision, principal, operation, target)
+        raise S3Error("NoSuchBucket", BucketName=target.bucket)
+    decision = evaluate(principal, action, resource_of(row))
+    if not decision.allowed:
+        raise _denied(decision, principal, operation, target)
+    return row
+
+
+def _denied(decision: Decision, principal: Principal | None, operation: Operation, target: Target) -> S3Error:
+    _log.info(
+        "denied %s on bucket %r to %s: %s",
+        operation.name,
+        target.bucket,
+        principal.access_key if principal is not None else "nobody",
+        decision.reason,
+    )
+    return S3Error("AccessDenied")

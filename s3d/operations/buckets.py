@@ -1,0 +1,64 @@
+"""Owns the operations on a bucket itself: create, delete, look; never its objects."""
+
+from s3d.metadata.commands import CreateBucket, DeleteBucket
+from s3d.operations import documents, orders
+from s3d.operations.bodies import read_document
+from s3d.operations.call import Call
+from s3d.operations.reply import NO_CONTENT, Reply, xml_reply
+from s3d.protocol.errors import S3Error
+
+DEFAULT_REGION = "us-east-1"
+
+
+async def create_bucket(call: Call) -> Reply:
+    """CreateBucket. Done again by its owner it succeeds in us-east-1 only, as AWS answers."""
+    document = await read_document(call)
+    if document:
+        orders.read_location(document)
+    if call.header("x-amz-bucket-object-lock-enabled").lower() == "true":
+        raise S3Error("NotImplemented", Header="x-amz-bucket-object-lock-enabled")
+    name = call.request.target.bucket
+    region = call.store.cluster.region
+    command = CreateBucket(
+        call.store.write_id(call.now_us),
+        call.now_us,
+        bucket=name,
+        account=call.account,
+        region=region,
+    )
+    outcome = await call.store.apply(command)
+    again = outcome.error == "BucketAlreadyOwnedByYou" and region == DEFAULT_REGION
+    if outcome.error and not again:
+        raise S3Error(outcome.error, BucketName=name)
+    return Reply(headers=(("Location", f"/{name}"),))
+
+
+async def delete_bucket(call: Call) -> Reply:
+    """DeleteBucket: refused while it holds an object or a version."""
+    await call.apply(
+        DeleteBucket(
+            call.store.write_id(call.now_us),
+            call.now_us,
+            bucket=call.bucket.name,
+            incarnation=call.bucket.incarnation,
+            grace_us=call.store.grace_us,
+        )
+    )
+    return NO_CONTENT
+
+
+async def head_bucket(call: Call) -> Reply:
+    """HeadBucket."""
+    region = call.bucket.region or call.store.cluster.region
+    return Reply(headers=(("x-amz-bucket-region", region), ("Content-Type", "application/xml")))
+
+
+async def get_location(call: Call) -> Reply:
+    """GetBucketLocation: us-east-1 is said by saying nothing."""
+    region = call.bucket.region or call.store.cluster.region
+    return xml_reply(documents.location_constraint("" if region == DEFAULT_REGION else region))
+
+
+async def get_versioning(call: Call) -> Reply:
+    """GetBucketVersioning: empty for a bucket that was never versioned."""
+    return xml_reply(documents.versioning(call.bucket.versioning))

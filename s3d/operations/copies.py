@@ -1,0 +1,172 @@
+"""Owns CopyObject, and the finding of what a copy copies: its source is authorised like any other read."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from s3d.metadata.commands import CopyObject, Outcome
+from s3d.metadata.rows import Attributes, BucketRow, VersionRow
+from s3d.operations import documents
+from s3d.operations.attributes import attributes_of, refuse_unbuilt
+from s3d.operations.authorise import authorise
+from s3d.operations.call import Call
+from s3d.operations.catalog import OPERATIONS
+from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
+from s3d.operations.reply import Reply, xml_reply
+from s3d.protocol.errors import S3Error
+from s3d.protocol.routing import KEY_SIZE_BYTES_MAX, Target, valid_bucket_name
+
+COPY_SIZE_MAX: Final = 5 << 30
+SOURCE_TRIES_MAX: Final = 8  # how often a source that is replaced while it is copied is looked up again
+_READ: Final = next(each for each in OPERATIONS if each.name == "GetObject")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is copied: one version, which stays what it is whatever becomes of its key."""
+
+    bucket: BucketRow
+    key: bytes
+    version: VersionRow
+
+
+async def copy_object(call: Call) -> Reply:
+    """CopyObject: the copy shares the source's blobs; no byte moves."""
+    conditions = write_conditions(call)
+    check_live(call, conditions)
+    for _ in range(SOURCE_TRIES_MAX):
+        source = find_source(call)
+        outcome = await call.store.apply(
+            CopyObject(
+                call.store.write_id(call.now_us),
+                call.now_us,
+                bucket=call.bucket.name,
+                key=call.key,
+                source_incarnation=source.bucket.incarnation,
+                source_key=source.key,
+                source_sequence=source.version.sequence,
+                attributes=_attributes(call, source),
+                incarnation=call.bucket.incarnation,
+                conditions=conditions,
+                grace_us=call.store.grace_us,
+            )
+        )
+        if outcome.error != "OperationAborted":
+            break
+    return _result(outcome, source)
+
+
+def _result(outcome: Outcome, source: Source) -> Reply:
+    if outcome.error:
+        raise S3Error(outcome.error)
+    headers = [("x-amz-version-id", outcome.version_id)] if outcome.version_id else []
+    if source.bucket.versioning:
+        headers.append(("x-amz-copy-source-version-id", source.version.version_id))
+    body = documents.copy_result(
+        "CopyObjectResult",
+        etag=outcome.etag,
+        modified_us=outcome.modified_us,
+        checksums=[*source.version.attributes.checksums.items()],
+    )
+    return xml_reply(body, headers=headers)
+
+
+def _attributes(call: Call, source: Source) -> Attributes:
+    """What the copy says of itself: as its source, or with REPLACE as the request does. Checksums stay the bytes'."""
+    directive = call.header("x-amz-metadata-directive") or "COPY"
+    if directive not in ("COPY", "REPLACE"):
+        raise S3Error(
+            "InvalidArgument", "Unknown metadata directive.", ArgumentName="x-amz-metadata-directive"
+        )
+    old = source.version.attributes
+    if directive == "COPY":
+        refuse_unbuilt(call.request.headers)
+        storage_class = call.header("x-amz-storage-class") or "STANDARD"
+        _refuse_no_change(call, source, storage_class)
+        new = old
+    else:
+        new = attributes_of(call.request.headers, owner=call.bucket.account)
+        storage_class = new.storage_class
+    return msgspec.structs.replace(
+        new,
+        owner=call.bucket.account,
+        storage_class=storage_class,
+        checksum_algorithm=old.checksum_algorithm,
+        checksum_type=old.checksum_type,
+        checksums=old.checksums,
+        tags=old.tags,
+    )
+
+
+def _refuse_no_change(call: Call, source: Source, storage_class: str) -> None:
+    same = (source.bucket.name, source.key) == (call.bucket.name, call.key)
+    if same and storage_class == source.version.attributes.storage_class and not _names_version(call):
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.",
+        )
+
+
+def _names_version(call: Call) -> bool:
+    return "?versionId=" in call.header("x-amz-copy-source")
+
+
+def find_source(call: Call) -> Source:
+    """What x-amz-copy-source names, if the caller may read it and the x-amz-copy-source-if-* headers hold.
+
+    Raises InvalidArgument, AccessDenied, NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed, InvalidRequest.
+    """
+    target, version_id = parse_copy_source(call.header("x-amz-copy-source"))
+    bucket = authorise(call.store, call.principal, _READ, target)
+    assert bucket is not None, "GetObject names a bucket"
+    key = target.key.encode()
+    with call.store.state.view() as view:
+        version = view.find(bucket.incarnation, key, version_id)
+    if version is None:
+        raise S3Error("NoSuchVersion" if version_id else "NoSuchKey", Key=target.key)
+    if version.delete_marker:
+        if version_id:
+            raise S3Error(
+                "InvalidRequest",
+                "The source of a copy request may not specifically refer to a delete marker.",
+            )
+        raise S3Error("NoSuchKey", Key=target.key)
+    check_copy_source(call.request.headers, version)
+    if version.size > COPY_SIZE_MAX and call.operation.name == "CopyObject":
+        raise S3Error(
+            "InvalidRequest",
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+        )
+    return Source(bucket, key, version)
+
+
+def parse_copy_source(header: str) -> tuple[Target, str]:
+    """(what is read, version id) of x-amz-copy-source: `/bucket/key?versionId=id`, the path percent-encoded.
+
+    The version is cut off before the one decoding, so that an encoded question mark stays part of the key.
+    """
+    raw_path, _, raw_query = header.partition("?")
+    name, _, version_id = raw_query.partition("=")
+    try:
+        path = unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError as error:
+        raise _bad_source() from error
+    bucket, _, key = path.removeprefix("/").partition("/")
+    if not key or (raw_query and (name != "versionId" or not version_id)):
+        raise _bad_source()
+    if not valid_bucket_name(bucket):
+        raise S3Error("InvalidBucketName", BucketName=bucket)
+    if len(key.encode()) > KEY_SIZE_BYTES_MAX:
+        raise S3Error("KeyTooLongError")
+    return Target(raw_path, "", bucket, key, {}), version_id
+
+
+def _bad_source() -> S3Error:
+    return S3Error(
+        "InvalidArgument",
+        "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+        ArgumentName="x-amz-copy-source",
+    )

@@ -1,0 +1,87 @@
+"""Owns the deletion of objects, one or a thousand at a time; never their bytes: those go when nobody reads them."""
+
+from s3d.metadata.commands import DELETE_KEYS_MAX, Conditions, DeletedKey, DeleteObjects, Outcome
+from s3d.metadata.rows import NULL_VERSION
+from s3d.operations import documents, orders
+from s3d.operations.bodies import read_document
+from s3d.operations.call import Call
+from s3d.operations.preconditions import write_conditions
+from s3d.operations.reply import Reply, xml_reply
+from s3d.protocol.errors import ERRORS, S3Error
+from s3d.protocol.routing import KEY_SIZE_BYTES_MAX
+
+
+async def delete_object(call: Call) -> Reply:
+    """DeleteObject: 204, also where there was nothing."""
+    version_id = call.argument("versionId")
+    named = DeletedKey(call.key, version_id, write_conditions(call))
+    outcome = (await _delete(call, (named,)))[0]
+    if outcome.error and outcome.error != "NoSuchVersion":
+        raise S3Error(outcome.error)
+    return Reply(204, headers=_marks(version_id, outcome), length=-1)
+
+
+def _marks(named: str, outcome: Outcome) -> list[tuple[str, str]]:
+    """The headers about versions; a plain DELETE in a bucket without versions has none."""
+    version_id = named or (outcome.version_id if outcome.version_id != NULL_VERSION else "")
+    headers = [("x-amz-version-id", version_id)] if version_id else []
+    return [*headers, ("x-amz-delete-marker", "true")] if outcome.delete_marker else headers
+
+
+async def delete_objects(call: Call) -> Reply:
+    """DeleteObjects: one command for all keys that the caller may delete, and an answer for each."""
+    if not call.header("content-md5") and not any(
+        name.startswith("x-amz-checksum-") for name in call.request.headers
+    ):
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5")
+    request = orders.read_delete(await read_document(call), keys_max=DELETE_KEYS_MAX)
+    answers: list[documents.Deleted] = []
+    allowed: list[orders.ObjectIdentifier] = []
+    for item in request.objects:
+        error = _refusal(call, item)
+        if error:
+            answers.append(
+                documents.Deleted(item.key, item.version_id, error=error, message=ERRORS[error].message)
+            )
+        else:
+            allowed.append(item)
+    outcomes = await _delete(
+        call, tuple(DeletedKey(item.key.encode(), item.version_id, Conditions(item.etag)) for item in allowed)
+    )
+    for item, outcome in zip(allowed, outcomes, strict=True):
+        answers.append(_answer(item, outcome))
+    shown = [answer for answer in answers if answer.error or not request.quiet]
+    return xml_reply(documents.delete_result(shown))
+
+
+def _refusal(call: Call, item: orders.ObjectIdentifier) -> str:
+    if len(item.key.encode()) > KEY_SIZE_BYTES_MAX:
+        return "KeyTooLongError"
+    return "" if call.allows("s3:DeleteObject", call.bucket) else "AccessDenied"
+
+
+def _answer(item: orders.ObjectIdentifier, outcome: Outcome) -> documents.Deleted:
+    error = "" if outcome.error == "NoSuchVersion" else outcome.error
+    return documents.Deleted(
+        item.key,
+        item.version_id,
+        error=error,
+        message=ERRORS[error].message if error else "",
+        marker_version_id=outcome.version_id if outcome.delete_marker else "",
+    )
+
+
+async def _delete(call: Call, named: tuple[DeletedKey, ...]) -> tuple[Outcome, ...]:
+    if not named:
+        return ()
+    outcome = await call.apply(
+        DeleteObjects(
+            call.store.write_id(call.now_us),
+            call.now_us,
+            bucket=call.bucket.name,
+            keys=named,
+            incarnation=call.bucket.incarnation,
+            grace_us=call.store.grace_us,
+        )
+    )
+    return outcome.results

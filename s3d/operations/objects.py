@@ -1,0 +1,141 @@
+"""Owns PutObject, GetObject and HeadObject: the life of a PUT and of a GET, in order."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from s3d.metadata.commands import PutObject
+from s3d.metadata.rows import VersionRow
+from s3d.metadata.view import View
+from s3d.operations import attributes as headers_of
+from s3d.operations.bodies import Received, store_body
+from s3d.operations.call import Call
+from s3d.operations.preconditions import check_live, check_read, write_conditions
+from s3d.operations.reading import Run, first_and_rest, runs
+from s3d.operations.reply import Reply
+from s3d.protocol.conditions import parse_range, range_applies
+from s3d.protocol.errors import S3Error
+
+_CHECKSUM_MODE: Final = "x-amz-checksum-mode"
+
+
+async def put_object(call: Call) -> Reply:
+    """PutObject. Nothing is stored before the headers and preconditions hold; nothing is answered before the commit."""
+    attributes = headers_of.attributes_of(call.request.headers, owner=call.bucket.account)
+    conditions = write_conditions(call)
+    check_live(call, conditions)
+    received = await store_body(call, attributes=attributes)
+    outcome = await call.apply(
+        PutObject(
+            call.store.write_id(call.now_us),
+            call.now_us,
+            bucket=call.bucket.name,
+            key=call.key,
+            blob=received.stored.blob,
+            row=received.stored.row,
+            etag=received.etag,
+            attributes=received.describe(attributes),
+            incarnation=call.bucket.incarnation,
+            conditions=conditions,
+            degraded=received.stored.degraded,
+            grace_us=call.store.grace_us,
+        )
+    )
+    return Reply(headers=_written(received, outcome.version_id))
+
+
+def _written(received: Received, version_id: str) -> list[tuple[str, str]]:
+    headers = [("ETag", f'"{received.etag}"'), *headers_of.checksum_headers(received.checksums)]
+    if received.checksums:
+        headers.append(("x-amz-checksum-type", "FULL_OBJECT"))
+    return [*headers, ("x-amz-version-id", version_id)] if version_id else headers
+
+
+async def head_object(call: Call) -> Reply:
+    """HeadObject: the headers of GetObject, with the length of a body that is not sent."""
+    with call.store.state.view() as view:
+        version = find_version(call, view)
+        check_read(call.request.headers, version)
+        start, stop, partial = _extent(call, view, version)
+    return Reply(
+        206 if partial else 200, headers=_read(call, version, start, stop, partial), length=stop - start
+    )
+
+
+async def get_object(call: Call) -> Reply:
+    """GetObject. The reply begins only after the first bytes of the body are verified."""
+    with call.store.state.view() as view:
+        version = find_version(call, view)
+        check_read(call.request.headers, version)
+        start, stop, partial = _extent(call, view, version)
+        plan: Sequence[Run] = runs(view, version, start, stop)
+    first, rest = await first_and_rest(call.store.blobs, plan)
+    return Reply(
+        206 if partial else 200,
+        headers=_read(call, version, start, stop, partial),
+        body=first,
+        rest=rest,
+        length=stop - start,
+    )
+
+
+def find_version(call: Call, view: View) -> VersionRow:
+    """The version of the object that a read asks for. Raises NoSuchKey, NoSuchVersion, MethodNotAllowed (marker)."""
+    version_id = call.argument("versionId")
+    if "versionId" in call.request.target.query and not version_id:
+        raise S3Error("InvalidArgument", "Version id cannot be the empty string", ArgumentName="versionId")
+    version = view.find(call.bucket.incarnation, call.key, version_id)
+    if version is None:
+        code = "NoSuchVersion" if version_id else "NoSuchKey"
+        raise S3Error(code, Key=call.request.target.key)
+    if version.delete_marker:
+        raise S3Error("MethodNotAllowed", headers={"x-amz-delete-marker": "true"})
+    return version
+
+
+def _extent(call: Call, view: View, version: VersionRow) -> tuple[int, int, bool]:
+    """(start, stop, whether that is a part only) of the bytes that a read asks for by Range or partNumber."""
+    header = call.header("range")
+    if "partNumber" in call.request.target.query:
+        if header:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        return (*_part_extent(call, view, version), True)
+    modified_s = version.modified_us // 1_000_000
+    if not header or not range_applies(call.request.headers, etag=version.etag, modified_s=modified_s):
+        return 0, version.size, False
+    extent = parse_range(header, version.size)
+    return (0, version.size, False) if extent is None else (*extent, True)
+
+
+def _part_extent(call: Call, view: View, version: VersionRow) -> tuple[int, int]:
+    number = call.number("partNumber", 0, most=10_001)
+    if not 1 <= number <= 10_000:
+        raise S3Error(
+            "InvalidArgument",
+            "Part number must be an integer between 1 and 10000, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=call.argument("partNumber")[:64],
+        )
+    if not version.parts and number == 1:
+        return 0, version.size
+    found = view.part_of(version, number) if version.parts else None
+    if found is None:
+        raise S3Error(
+            "InvalidPartNumber", ActualPartCount=str(version.parts or 1), PartNumberRequested=str(number)
+        )
+    offset, part = found
+    return offset, offset + part.size
+
+
+def _read(call: Call, version: VersionRow, start: int, stop: int, partial: bool) -> list[tuple[str, str]]:
+    query = call.request.target.query
+    overrides = query if query and any(name.startswith("response-") for name in query) else {}
+    if overrides and not call.verified.access_key:
+        raise S3Error(
+            "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
+        )
+    whole = not partial or (start, stop) == (0, version.size)
+    checksums = whole and call.header(_CHECKSUM_MODE).upper() == "ENABLED"
+    headers = headers_of.reply_headers(version, checksums=checksums, overrides=overrides)
+    if partial:
+        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
+    return headers

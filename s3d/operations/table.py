@@ -1,0 +1,45 @@
+"""Owns which handler serves which operation of S3; the catalog says how each is told from the others.
+
+An operation that is not here is answered 501 NotImplemented by its name. One more operation is its handler and
+its line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from s3d.operations import buckets, copies, deletes, listings, multipart, objects, parts
+from s3d.operations.catalog import OPERATIONS
+from s3d.protocol.routing import Handler, Router
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "ListBuckets": listings.list_buckets,
+    "CreateBucket": buckets.create_bucket,
+    "DeleteBucket": buckets.delete_bucket,
+    "HeadBucket": buckets.head_bucket,
+    "GetBucketLocation": buckets.get_location,
+    "GetBucketVersioning": buckets.get_versioning,
+    "ListObjects": listings.list_objects,
+    "ListObjectsV2": listings.list_objects_v2,
+    "ListObjectVersions": listings.list_versions,
+    "ListMultipartUploads": listings.list_uploads,
+    "DeleteObjects": deletes.delete_objects,
+    "PutObject": objects.put_object,
+    "GetObject": objects.get_object,
+    "HeadObject": objects.head_object,
+    "DeleteObject": deletes.delete_object,
+    "CopyObject": copies.copy_object,
+    "CreateMultipartUpload": multipart.create_upload,
+    "UploadPart": parts.upload_part,
+    "UploadPartCopy": parts.upload_part_copy,
+    "CompleteMultipartUpload": multipart.complete_upload,
+    "AbortMultipartUpload": multipart.abort_upload,
+    "ListParts": parts.list_parts,
+}
+
+
+def router() -> Router:
+    """All operations of S3, each with its handler where it has one."""
+    names = {operation.name for operation in OPERATIONS}
+    assert names >= HANDLERS.keys(), "a handler serves an operation of the catalog"
+    return Router([replace(operation, handler=HANDLERS.get(operation.name)) for operation in OPERATIONS])
