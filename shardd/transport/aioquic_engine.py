@@ -8,23 +8,44 @@ import ssl
 from typing import Any
 
 from aioquic import tls
+from aioquic._buffer import Buffer
 from aioquic.quic import events
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.packet import QuicProtocolVersion, encode_quic_retry
+from aioquic.quic.packet import (
+    QuicProtocolVersion,
+    encode_quic_retry,
+    pull_quic_transport_parameters,
+    push_quic_transport_parameters,
+)
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from shardd.contract.hello import PeerName, Role, host_name
 from shardd.transport import engine
 from shardd.transport.native import Address
 
+PARAMETERS_SIZE_MAX = 4_096
+
+
+class _Quic(QuicConnection):
+    """aioquic's connection, announcing the largest datagram that its path takes: its peer may have larger ones."""
+
+    announced_size = SMALLEST_MAX_DATAGRAM_SIZE
+
+    def _serialize_transport_parameters(self) -> bytes:
+        parameters = pull_quic_transport_parameters(Buffer(data=super()._serialize_transport_parameters()))
+        parameters.max_udp_payload_size = self.announced_size
+        buffer = Buffer(capacity=PARAMETERS_SIZE_MAX)
+        push_quic_transport_parameters(buffer, parameters)
+        return bytes(buffer.data)
+
 
 class _Connection:
-    """engine.EngineConnection over aioquic's."""
+    """engine.EngineConnection over `_Quic`."""
 
     __slots__ = ("_quic",)
 
-    def __init__(self, quic: QuicConnection) -> None:
+    def __init__(self, quic: _Quic) -> None:
         self._quic = quic
 
     @property
@@ -60,20 +81,22 @@ class _Connection:
     def expire(self, now_s: float) -> None:
         self._quic.handle_timer(now=now_s)
 
-    def open_stream(self) -> int:
-        return int(self._quic.get_next_available_stream_id())
+    def open_stream(self) -> int | None:
+        return int(
+            self._quic.get_next_available_stream_id()
+        )  # it holds a stream back until the peer allows it
 
     def send(self, stream: int, data: bytes | memoryview, *, end: bool) -> None:
         try:
             self._quic.send_stream_data(stream, data, end)  # type: ignore[arg-type]
-        except (ValueError, AssertionError):
-            return  # the stream is gone; aioquic asserts that nobody writes to it
+        except (ValueError, RuntimeError):
+            return  # the stream is gone; aioquic complains of who writes to it
 
     def refuse(self, stream: int) -> None:
         for give_up in (self._quic.reset_stream, self._quic.stop_stream):
             try:
                 give_up(stream, engine.REFUSED)
-            except (ValueError, AssertionError):
+            except (ValueError, RuntimeError):
                 continue  # this direction is over already
 
     def close(self, reason: str) -> None:
@@ -118,22 +141,26 @@ def _configuration(settings: engine.EngineSettings, *, is_client: bool) -> QuicC
     return configuration
 
 
+def _made(quic: _Quic, settings: engine.EngineSettings) -> _Connection:
+    quic.announced_size = settings.datagram_size_max
+    return _Connection(quic)
+
+
 class AioquicEngine:
     """engine.Engine on aioquic."""
 
     def client(self, settings: engine.EngineSettings) -> engine.EngineConnection:
         """See engine.Engine."""
-        return _Connection(QuicConnection(configuration=_configuration(settings, is_client=True)))
+        return _made(_Quic(configuration=_configuration(settings, is_client=True)), settings)
 
     def server(self, settings: engine.EngineSettings, arrival: engine.Arrival) -> engine.EngineConnection:
         """See engine.Engine."""
-        return _Connection(
-            QuicConnection(
-                configuration=_configuration(settings, is_client=False),
-                original_destination_connection_id=arrival.original_id,
-                retry_source_connection_id=arrival.retry_id,
-            )
+        quic = _Quic(
+            configuration=_configuration(settings, is_client=False),
+            original_destination_connection_id=arrival.original_id,
+            retry_source_connection_id=arrival.retry_id,
         )
+        return _made(quic, settings)
 
     def retry_packet(self, *, version: int, to_id: bytes, arrival: engine.Arrival, token: bytes) -> bytes:
         """See engine.Engine."""

@@ -21,7 +21,10 @@ REFUSED = 0x51  # the application error code with which we give up a stream or a
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What every connection of an endpoint shares. `server`: the node that it is, or that a client asks for."""
+    """What every connection of an endpoint shares. `server`: the node that it is, or that a client asks for.
+
+    `datagram_size_max`: what the path takes, as far as this side knows; a peer is told, and sends no more either.
+    """
 
     identity: PeerIdentity
     datagram_size_max: int
@@ -87,8 +90,8 @@ class EngineConnection(Protocol):
     def expire(self, now_s: float) -> None:
         """The time of `timer_s` has come."""
 
-    def open_stream(self) -> int:
-        """The id of a new bidirectional stream; `send` on it next."""
+    def open_stream(self) -> int | None:
+        """The id of a new bidirectional stream, to `send` on next; None as long as the peer allows no more."""
 
     def send(self, stream: int, data: bytes | memoryview, *, end: bool) -> None:
         """Queues bytes; a stream that is gone swallows them."""

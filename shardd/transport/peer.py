@@ -91,10 +91,8 @@ class Peer:
         pending.since_s = self._loop.time()
         pending.timer = self._loop.call_later(deadline_s, self._expire, pending)
         pending.future.add_done_callback(lambda future: self._drop(pending) if future.cancelled() else None)
-        if self._waiting or not self._has_room(pending):
-            self._waiting.append(pending)
-        else:
-            self._start(pending)
+        self._waiting.append(pending)
+        self._start_waiting()
         return pending.future
 
     def close(self, reason: str = "") -> None:
@@ -142,6 +140,8 @@ class Peer:
     def _received(self, received: datagrams.Received) -> None:
         self._heard_s = self._loop.time()
         self.channel.received([datagram for datagram, _ in received], self._address)
+        if self._waiting:
+            self._start_waiting()
 
     def _hello_received(self, stream: int, data: bytes) -> None:
         try:
@@ -183,9 +183,17 @@ class Peer:
             return True
         return len(self._pending) < STREAMS_MAX and self._in_flight + pending.size <= PAYLOAD_IN_FLIGHT_MAX
 
-    def _start(self, pending: _Pending) -> None:
+    def _start_waiting(self) -> None:
+        """Lets go what waits, in order, as far as there is room and the server allows."""
+        while self._waiting and not self.over and self._has_room(self._waiting[0]):
+            stream = self._connection.open_stream()
+            if stream is None:
+                return
+            self._start(self._waiting.popleft(), stream)
+
+    def _start(self, pending: _Pending, stream: int) -> None:
         connection = self._connection
-        stream = pending.stream = connection.open_stream()
+        pending.stream = stream
         self._pending[stream] = pending
         self._in_flight += pending.size
         connection.send(stream, pending.head, end=not pending.size)
@@ -205,8 +213,7 @@ class Peer:
                 pending.future.set_exception(outcome)
             else:
                 pending.future.set_result(outcome)
-        while self._waiting and not self.over and self._has_room(self._waiting[0]):
-            self._start(self._waiting.popleft())
+        self._start_waiting()
 
     def _drop(self, pending: _Pending) -> None:
         """Its owner gave the request up."""

@@ -19,7 +19,6 @@ from shardd.contract.hello import PeerName, Role, host_name
 from shardd.transport import engine
 from shardd.transport.native import Address
 
-UDP_PAYLOAD_SIZE_MAX = 65_527
 PARAMETERS_SIZE_MAX = 4_096
 
 
@@ -27,12 +26,12 @@ class _WideTls(QuicTlsBridge):
     """The handshake with transport parameters of ours.
 
     qh3's client announces that it takes datagrams of 1,472 bytes at most, so a server never sends it more: GET
-    costs four times as much.
+    costs four times as much. What it should announce is what its path takes.
     """
 
     def serialize_transport_parameters(self) -> bytes:
         parameters = pull_quic_transport_parameters(Buffer(data=super().serialize_transport_parameters()))
-        parameters.max_udp_payload_size = UDP_PAYLOAD_SIZE_MAX
+        parameters.max_udp_payload_size = self.configuration.max_datagram_size
         buffer = Buffer(capacity=PARAMETERS_SIZE_MAX)
         push_quic_transport_parameters(buffer, parameters)
         return bytes(buffer.data)
@@ -114,20 +113,21 @@ class _Connection:
     def expire(self, now_s: float) -> None:
         self._quic.handle_timer(now=now_s)
 
-    def open_stream(self) -> int:
-        return int(self._quic.get_next_available_stream_id())
+    def open_stream(self) -> int | None:
+        stream = self._quic.get_next_available_stream_id()
+        return stream if stream >> 2 < self._quic.max_concurrent_bidi_streams else None
 
     def send(self, stream: int, data: bytes | memoryview, *, end: bool) -> None:
         try:
             self._quic.send_stream_data(stream, data, end)
-        except QuicConnectionError:
-            return  # the peer refused the stream meanwhile; it is told or known already
+        except (QuicConnectionError, ValueError):
+            return  # the stream is gone
 
     def refuse(self, stream: int) -> None:
         for give_up in (self._quic.reset_stream, self._quic.stop_stream):
             try:
                 give_up(stream, engine.REFUSED)
-            except QuicConnectionError:
+            except (QuicConnectionError, ValueError):
                 continue  # this direction is over already
 
     def close(self, reason: str) -> None:
@@ -159,6 +159,7 @@ def _configuration(settings: engine.EngineSettings, *, is_client: bool) -> QuicC
         max_data=engine.CONNECTION_WINDOW_BYTES,
         max_stream_data=engine.STREAM_WINDOW_BYTES,
         max_datagram_size=settings.datagram_size_max,
+        probe_datagram_size=False,  # it probes for 1,452 bytes only, and sends max_datagram_size unproved
         cipher_suites=[CipherSuite.AES_128_GCM_SHA256],
     )
     if is_client:

@@ -115,9 +115,13 @@ class Session:
 
     def connected(self) -> None:
         """See engine.Sink."""
-        self._hello_stream = self._connection.open_stream()
+        stream = self._connection.open_stream()
+        if stream is None:
+            self.close("a peer that lets no stream be opened")
+            return
+        self._hello_stream = stream
         body = wire.encode(hello.Challenge(self._nonce), cluster=self._owner.identity.cluster)
-        self._connection.send(self._hello_stream, body, end=False)
+        self._connection.send(stream, body, end=False)
 
     def stream_received(self, stream: int, data: bytes, *, end: bool) -> None:
         """See engine.Sink."""

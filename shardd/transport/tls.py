@@ -5,7 +5,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardd.contract.blobs import NodeId
 from shardd.contract.errors import ConfigurationError
 from shardd.contract.hello import PeerName
 from shardd.contract.identity_files import AUTHORITY_FILE, CLUSTER_FILE, parse_stem
