@@ -38,16 +38,23 @@ def code(
     """
     shards = range(codec.k + codec.m)
     units: list[list[bytes]] = [[] for _ in shards]
-    crcs: list[list[bytes]] = [[] for _ in shards]
-    for number, pieces in enumerate(stripes, first_unit):
+    for pieces in stripes:
         stripe = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
         pieces.clear()
         if digests is not None:
             digests.update(stripe)
         for shard, unit in enumerate(_units(stripe, codec)):
             units[shard].append(unit)
-            crcs[shard].append(unit_crc(blob, shard, number, unit).to_bytes(4, "big"))
-    return [Column(units[shard], b"".join(crcs[shard]), sum(map(len, units[shard]))) for shard in shards]
+    return [column(units[shard], blob=blob, shard=shard, first_unit=first_unit) for shard in shards]
+
+
+def column(units: list[bytes], *, blob: BlobId, shard: int, first_unit: int) -> Column:
+    """One extent of one shard from its units, the first of which is unit `first_unit` of the shard."""
+    crcs = [
+        unit_crc(blob, shard, number, unit).to_bytes(4, "big")
+        for number, unit in enumerate(units, first_unit)
+    ]
+    return Column(units, b"".join(crcs), sum(map(len, units)))
 
 
 def _units(stripe: bytes, codec: Codec) -> list[bytes]:

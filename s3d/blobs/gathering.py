@@ -1,6 +1,7 @@
-"""Owns how one span of a blob is put together: which shards are asked, when parity is, what is rebuilt."""
+"""Owns how a span of a blob is put together: which shards are asked, when parity is, what is rebuilt."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from s3d.blobs.coding import cut, verify
@@ -19,83 +20,118 @@ DEADLINE_S = 4.5  # for one span, whatever fails
 INLINE_STRIPES_MAX = 4  # more are rebuilt in a coding thread
 
 Units = list[bytes | None]
+Needs = Mapping[int, tuple[int, int]]  # shard -> first unit within the extent, count
 
 
 async def gather(resources: Resources, blob: BlobId, row: BlobRow, span: Span) -> list[bytes]:
-    """The verified bytes of a span, in order. Raises NotEnoughShardsError within DEADLINE_S.
+    """The verified bytes of a span, in order. Raises NotEnoughShardsError, within DEADLINE_S.
 
-    First the units that the span needs, of the data shards alone. Where one fails, is late or is on a node that is
-    down, whole stripes, from any k shards.
+    Asks the data shards alone, for the units that the span needs. Where one fails, is late or is on a node that is
+    down, any k shards, for whole stripes.
     """
-    gathering = _Gathering(resources, blob, row, span)
+    needs = {shard: need for shard, need in enumerate(span.needs) if need[1]}
+    return _in_order(span, await _columns(resources, blob, row, span=span, needs=needs))
+
+
+async def gather_shards(
+    resources: Resources, blob: BlobId, row: BlobRow, *, span: Span, shards: Sequence[int]
+) -> dict[int, list[bytes]]:
+    """The verified units of whole `shards`, in a span that has whole stripes: copied, or else rebuilt from others.
+
+    Raises NotEnoughShardsError, within DEADLINE_S.
+    """
+    needs = dict.fromkeys(shards, (span.first, span.stop - span.first))
+    return await _columns(resources, blob, row, span=span, needs=needs)
+
+
+async def _columns(
+    resources: Resources, blob: BlobId, row: BlobRow, *, span: Span, needs: Needs
+) -> dict[int, list[bytes]]:
+    gathering = _Gathering(resources, blob, row, span=span, needs=needs)
     try:
         return await gathering.healthy() or await gathering.degraded()
     finally:
         await gathering.stop()
 
 
-class _Gathering:
-    """Owns the tasks that read shards, until `stop`."""
+def _in_order(span: Span, columns: Mapping[int, list[bytes]]) -> list[bytes]:
+    """The units of the data shards as one run of bytes, its ends cut to what is wanted."""
+    if len(set(span.needs)) == 1:
+        pieces = list(
+            chain.from_iterable(zip(*(columns[shard] for shard in range(len(span.needs))), strict=True))
+        )
+    else:
+        units = {shard: iter(column) for shard, column in columns.items()}
+        pieces = [
+            next(units[shard])
+            for index in range(span.first, span.stop)
+            for shard, (first, count) in enumerate(span.needs)
+            if first <= index < first + count
+        ]
+    excess = sum(map(len, pieces)) - span.head - span.length
+    assert excess >= 0
+    if excess:
+        pieces[-1] = pieces[-1][:-excess]
+    if span.head:
+        pieces[0] = pieces[0][span.head :]
+    return pieces
 
-    def __init__(self, resources: Resources, blob: BlobId, row: BlobRow, span: Span) -> None:
+
+class _Gathering:
+    """One try to get what `needs` says. Owns the tasks that read shards, until `stop`."""
+
+    def __init__(self, resources: Resources, blob: BlobId, row: BlobRow, *, span: Span, needs: Needs) -> None:
         self._resources = resources
         self._blob = blob
         self._row = row
         self._span = span
+        self._needs = needs
         self._rows = span.stop - span.first
         self._columns: dict[int, Units] = {}  # of whole stripes; empty where a shard gave nothing
         self._asked: dict[asyncio.Task[Units], int] = {}
-        up = resources.fleet.up()
-        nodes = [NodeId(node) for node, _ in row.shards]
-        stored = [shard for shard, node in enumerate(nodes) if node != NOWHERE]
-        # Data before parity; the nodes that seem down come last.
-        self._order = sorted(stored, key=lambda shard: nodes[shard] not in up)
-        self._likely = {shard for shard in stored if nodes[shard] in up}
 
-    async def healthy(self) -> list[bytes]:
-        """The span from its data shards; nothing where they do not give all of it."""
-        needs = {shard: need for shard, need in enumerate(self._span.needs) if need[1]}
-        if not needs.keys() <= self._likely:
-            return []
-        for shard, (first, count) in needs.items():
+    async def healthy(self) -> dict[int, list[bytes]]:
+        """What is needed, from just the shards that are needed; nothing where they do not give all of it."""
+        up = self._resources.fleet.up()
+        if not all(self._row.shards[shard][0] in up for shard in self._needs):
+            return {}
+        for shard, (first, count) in self._needs.items():
             self._ask(shard, first, count)
         await asyncio.wait(self._asked, timeout=STALL_S)
-        columns: list[Units] = [[] for _ in self._span.needs]
-        complete = True
+        columns: dict[int, list[bytes]] = {}
         for task, shard in list(self._asked.items()):
-            whole = needs[shard][1] == self._rows
+            whole = self._needs[shard][1] == self._rows
             if task.done():
-                columns[shard] = task.result()
-                complete = complete and bool(columns[shard]) and None not in columns[shard]
                 del self._asked[task]
+                units = task.result()
+                intact = [unit for unit in units if unit is not None]
+                if units and len(intact) == len(units):
+                    columns[shard] = intact
                 if whole:
-                    self._columns[shard] = columns[shard]
-            else:
-                complete = False
-                if not whole:
-                    task.cancel()
-                    del self._asked[task]
-        return self._in_order(columns) if complete else []
+                    self._columns[shard] = units
+            elif not whole:
+                # The stripes will be asked for again, whole.
+                task.cancel()
+        return columns if len(columns) == len(self._needs) else {}
 
-    async def degraded(self) -> list[bytes]:
-        """The span from any k shards."""
+    async def degraded(self) -> dict[int, list[bytes]]:
+        """What is needed, from any k shards."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + DEADLINE_S
-        late: set[asyncio.Task[Units]] = set(self._asked)
+        late = set(self._asked)
+        order = self._order()
         while short := self._short():
-            for shard in self._order:
-                if len(self._asked.keys() - late) >= short:
-                    break
-                if shard not in self._columns and shard not in self._asked.values():
-                    self._ask(shard, self._span.first, self._rows)
+            self._ask_more(order, short - len(self._asked.keys() - late))
             wait_s = min(STALL_S, deadline_s - loop.time())
             if not self._asked or wait_s <= 0:
-                raise NotEnoughShardsError(f"{short} more shards of blob {self._blob.hex()} are needed")
+                raise NotEnoughShardsError(f"blob {self._blob.hex()} lacks {short} shards")
             done, pending = await asyncio.wait(
                 self._asked, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                self._columns[self._asked.pop(task)] = task.result()
+                shard = self._asked.pop(task)
+                if not task.cancelled():
+                    self._columns[shard] = task.result()
             if not done:
                 late |= pending
         if self._rows <= INLINE_STRIPES_MAX:
@@ -109,29 +145,36 @@ class _Gathering:
                 task.cancel()
             await asyncio.gather(*self._asked, return_exceptions=True)
 
+    def _order(self) -> list[int]:
+        """The shards that are stored: data before parity, and nodes that seem down last."""
+        up = self._resources.fleet.up()
+        stored = [shard for shard, (node, _) in enumerate(self._row.shards) if node != NOWHERE]
+        return sorted(stored, key=lambda shard: self._row.shards[shard][0] not in up)
+
+    def _ask_more(self, order: Sequence[int], count: int) -> None:
+        asked = set(self._asked.values()) | self._columns.keys()
+        fresh = [shard for shard in order if shard not in asked]
+        for shard in fresh[: max(0, count)]:
+            self._ask(shard, self._span.first, self._rows)
+
     def _ask(self, shard: int, first: int, count: int) -> None:
-        self._asked[asyncio.get_running_loop().create_task(self._read(shard, first, count))] = shard
+        task = asyncio.get_running_loop().create_task(self._read(shard, first, count))
+        self._asked[task] = shard
 
     async def _read(self, shard: int, first: int, count: int) -> Units:
         """Units of one shard, None in place of each that is damaged; nothing where the shard does not answer."""
         node, _ = self._row.shards[shard]
         extent = self._span.extent
+        request = GetUnits(self._blob, shard, extent, first, count)
         try:
-            reply, chunks = await self._resources.fleet.get(
-                NodeId(node), GetUnits(self._blob, shard, extent, first, count), deadline_s=DEADLINE_S
-            )
+            reply, chunks = await self._resources.fleet.get(NodeId(node), request, deadline_s=DEADLINE_S)
         except (ShardNotFoundError, ShardCorruptError):
             self._resources.suspect(self._blob, shard)
             return []
         except ShardError:
             return []
-        units = verify(
-            cut(chunks, reply.length),
-            reply.crcs,
-            blob=self._blob,
-            shard=shard,
-            first_unit=extent * EXTENT_UNITS_MAX + first,
-        )
+        number = extent * EXTENT_UNITS_MAX + first
+        units = verify(cut(chunks, reply.length), reply.crcs, blob=self._blob, shard=shard, first_unit=number)
         if len(units) != count:
             units = []
         if not units or None in units:
@@ -141,49 +184,24 @@ class _Gathering:
     def _short(self) -> int:
         """How many more shards the worst stripe needs."""
         columns = [column for column in self._columns.values() if column]
-        if not columns or all(None not in column for column in columns):
-            return self._row.k - len(columns)
-        return max(
-            self._row.k - sum(unit is not None for unit in stripe) for stripe in zip(*columns, strict=True)
-        )
+        intact = [sum(unit is not None for unit in stripe) for stripe in zip(*columns, strict=True)]
+        return max(0, self._row.k - min(intact, default=0))
 
-    def _rebuilt(self) -> list[bytes]:
-        """The span, each stripe from k units, whichever they are."""
+    def _rebuilt(self) -> dict[int, list[bytes]]:
+        """What is needed, each stripe from k units, whichever they are."""
         coder = codec(self._row.codec, self._row.k, self._row.m)
-        columns: list[Units] = [[] for _ in self._span.needs]
+        made: dict[int, list[bytes]] = {shard: [] for shard in self._needs}
         for index in range(self._rows):
             have = {
                 shard: unit for shard, column in self._columns.items() if column and (unit := column[index])
             }
-            wanted = [shard for shard in range(self._row.k) if self._needed(shard, index)]
+            place = self._span.first + index
+            wanted = [
+                shard for shard, (first, count) in self._needs.items() if first <= place < first + count
+            ]
             missing = [shard for shard in wanted if shard not in have]
             if missing:
                 have.update(zip(missing, coder.reconstruct(have, missing), strict=True))
             for shard in wanted:
-                columns[shard].append(have[shard])
-        return self._in_order(columns)
-
-    def _needed(self, shard: int, index: int) -> bool:
-        first, count = self._span.needs[shard]
-        return first <= self._span.first + index < first + count
-
-    def _in_order(self, columns: list[Units]) -> list[bytes]:
-        """The needed units of the data shards as one run of bytes, its ends cut to what is wanted."""
-        if len(set(self._span.needs)) == 1:
-            pieces = [unit for unit in chain.from_iterable(zip(*columns, strict=True)) if unit is not None]
-        else:
-            units = [iter(column) for column in columns]
-            pieces = []
-            for index in range(self._rows):
-                for shard in range(self._row.k):
-                    if self._needed(shard, index):
-                        unit = next(units[shard])
-                        assert unit is not None
-                        pieces.append(unit)
-        excess = sum(map(len, pieces)) - self._span.head - self._span.length
-        assert excess >= 0
-        if excess:
-            pieces[-1] = pieces[-1][:-excess]
-        if self._span.head:
-            pieces[0] = pieces[0][self._span.head :]
-        return pieces
+                made[shard].append(have[shard])
+        return made

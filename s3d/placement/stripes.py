@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shardd.contract.blobs import EXTENT_UNITS_MAX, UNIT_SIZE, shard_length
+from shardd.contract.blobs import EXTENT_SIZE_MAX, EXTENT_UNITS_MAX, UNIT_SIZE, shard_length, units_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,15 @@ class Layout:
     @property
     def extents(self) -> int:
         """Extents of each shard; a blob of 0 bytes has one empty one."""
-        return max(1, -(-self.shard_length // (UNIT_SIZE * EXTENT_UNITS_MAX)))
+        return max(1, -(-self.shard_length // EXTENT_SIZE_MAX))
 
     def unit_length(self, stripe: int) -> int:
         """Bytes of each unit of a stripe: UNIT_SIZE, or less in the last."""
         return min(UNIT_SIZE, self.shard_length - stripe * UNIT_SIZE)
 
-    def extent_units(self, extent: int) -> int:
-        """How many units an extent has."""
-        units = -(-self.shard_length // UNIT_SIZE)
-        return min(EXTENT_UNITS_MAX, units - extent * EXTENT_UNITS_MAX)
+    def extent_length(self, extent: int) -> int:
+        """Bytes of an extent of each shard."""
+        return min(EXTENT_SIZE_MAX, self.shard_length - extent * EXTENT_SIZE_MAX)
 
     def locate(self, offset: int) -> Place:
         """The place of byte number `offset`, 0 <= offset < size."""
@@ -86,3 +85,9 @@ class Layout:
             needs.append((begin - base, max(0, end - begin)))
         last = tail.stripe - base + 1
         return Span(head.stripe // EXTENT_UNITS_MAX, first, last, tuple(needs), head.offset, stop - start)
+
+    def whole(self, extent: int) -> Span:
+        """All of an extent of every data shard, padding counted; for a blob of 0 bytes it has no stripes."""
+        units = units_in(self.extent_length(extent))
+        length = self.extent_length(extent) * self.k
+        return Span(extent, 0, units, ((0, units),) * self.k, 0, length)

@@ -85,7 +85,10 @@ class FakeNode:
         await self._answer(deadline_s, silent=self.silent)
         extents = sorted(self.stored.get((blob, shard), {}).items())
         listed = [(number, message.generation, message.length) for number, (message, _) in extents]
-        return Stat(listed, bool(extents) and extents[-1][1][0].last)
+        if not extents:
+            return Stat(listed)
+        final = extents[-1][1][0]
+        return Stat(listed, final.last, final.identity)
 
     async def list(self, after: bytes, limit: int, *, deadline_s: float) -> Page:
         await self._answer(deadline_s, silent=self.silent)

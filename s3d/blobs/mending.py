@@ -1,0 +1,162 @@
+"""Owns the mending of one degraded blob: plan purely, then read or rebuild its shards and put them in place."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from s3d.blobs.coding import column
+from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.gathering import gather_shards
+from s3d.blobs.pace import Pace
+from s3d.blobs.resources import Resources
+from s3d.metadata.rows import BlobRow
+from s3d.placement.durability import NOWHERE, settle, settled
+from s3d.placement.stripes import Layout
+from s3d.shards.fleet import Extent
+from shardd.contract.blobs import EXTENT_UNITS_MAX, BlobId, NodeId
+from shardd.contract.errors import ShardError, StaleGenerationError
+from shardd.contract.messages import PutExtent
+
+GENERATIONS_TRIED_MAX = 4
+STAT_DEADLINE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """What to do for one blob: the node that each shard in `moves` is to be put on, and the row it was planned on.
+
+    `complete`: nothing will be left to do.
+    """
+
+    blob: BlobId
+    row: BlobRow
+    moves: Mapping[int, NodeId]
+    suspects: frozenset[int]
+    complete: bool
+
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """Suspects that wait for their node."""
+        return tuple(sorted(self.suspects - self.moves.keys()))
+
+
+def plan(
+    blob: BlobId,
+    row: BlobRow,
+    *,
+    suspects: Collection[int],
+    walk: Sequence[NodeId],
+    writable: Collection[NodeId],
+) -> Mending | None:
+    """How to mend a blob on the nodes that are `writable` now; None where that would change nothing.
+
+    Suspects are put again where they are. Missing and doubled shards go to nodes of their own: to those of `walk`
+    (all nodes, in the blob's order) that are writable first. Nodes that are down are waited for.
+    """
+    nodes = [NodeId(node) for node, _ in row.shards]
+    target = settle(nodes, sorted(walk, key=lambda node: node not in writable))
+    wanted = {
+        shard: node
+        for shard, node in enumerate(target)
+        if node != nodes[shard] or (shard in suspects and node)
+    }
+    moves = {shard: node for shard, node in wanted.items() if node in writable}
+    if wanted and not moves:
+        return None
+    after = [moves.get(shard, node) for shard, node in enumerate(nodes)]
+    complete = len(moves) == len(wanted) and settled(after)
+    if not moves and not complete:
+        return None
+    known = frozenset(shard for shard in suspects if shard < len(nodes) and nodes[shard] != NOWHERE)
+    return Mending(blob, row, moves, known, complete)
+
+
+async def mend(resources: Resources, mending: Mending, pace: Pace) -> tuple[tuple[int, int], ...]:
+    """Put the shards that `mending` moves; gives the placement for the row, (node, generation) a shard.
+
+    Raises NotEnoughShardsError where the blob cannot be read, ShardError where a shard cannot be put. What was put
+    until then is put again, the same, by the next try.
+    """
+    row = mending.row
+    if not mending.moves:
+        return row.shards
+    generation = 1 + max((made for _, made in row.shards), default=0)
+    identity = await _identity(resources, mending)
+    for _ in range(GENERATIONS_TRIED_MAX):
+        try:
+            for extent in range(Layout(row.size, row.k).extents):
+                await _mend_extent(
+                    resources, mending, pace, extent=extent, generation=generation, identity=identity
+                )
+        except StaleGenerationError:
+            # Shards of that generation were there, and were deleted: a tombstone stands in the way.
+            generation += 1
+            continue
+        return tuple(
+            (mending.moves[shard], generation) if shard in mending.moves else place
+            for shard, place in enumerate(row.shards)
+        )
+    raise StaleGenerationError(f"blob {mending.blob.hex()}: generation {generation} is stale")
+
+
+async def _mend_extent(
+    resources: Resources, mending: Mending, pace: Pace, *, extent: int, generation: int, identity: bytes
+) -> None:
+    layout = Layout(mending.row.size, mending.row.k)
+    last = extent == layout.extents - 1
+    columns: Mapping[int, list[bytes]] = {shard: [] for shard in mending.moves}
+    cost = layout.extent_length(extent) * len(mending.row.shards)
+    held = await resources.uploads.acquire(cost)
+    try:
+        await pace.take(layout.extent_length(extent) * len(mending.moves))
+        if mending.row.size:
+            columns = await gather_shards(
+                resources,
+                mending.blob,
+                _trusted(mending),
+                span=layout.whole(extent),
+                shards=list(mending.moves),
+            )
+        extents = []
+        for shard, units in columns.items():
+            made = column(units, blob=mending.blob, shard=shard, first_unit=extent * EXTENT_UNITS_MAX)
+            message = PutExtent(
+                mending.blob,
+                shard,
+                extent,
+                generation,
+                made.length,
+                made.crcs,
+                last,
+                identity if last else b"",
+            )
+            extents.append(Extent(mending.moves[shard], message, units))
+        for error in await resources.fleet.put_all(extents):
+            if error is not None:
+                raise error
+    finally:
+        resources.uploads.release(held)
+
+
+def _trusted(mending: Mending) -> BlobRow:
+    """The row without its suspects: nothing is read from them."""
+    row = mending.row
+    shards = tuple(
+        (NOWHERE, 0) if shard in mending.suspects else place for shard, place in enumerate(row.shards)
+    )
+    return BlobRow(row.size, row.codec, row.k, row.m, row.unit, shards)
+
+
+async def _identity(resources: Resources, mending: Mending) -> bytes:
+    """The identity that the last record of any shard carries, for the records to come."""
+    up = resources.fleet.up()
+    for shard, (node, _) in enumerate(_trusted(mending).shards):
+        if node in up:
+            try:
+                stat = await resources.fleet.stat(
+                    NodeId(node), mending.blob, shard, deadline_s=STAT_DEADLINE_S
+                )
+            except ShardError:
+                continue
+            if stat.last:
+                return stat.identity
+    raise NotEnoughShardsError(f"blob {mending.blob.hex()}: no shard says whose it is")

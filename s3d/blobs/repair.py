@@ -1,0 +1,204 @@
+"""Owns the work behind the requests: degraded blobs mended, condemned shards swept, by one process of the machine."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.leadership import Leadership
+from s3d.blobs.mending import Mending, mend, plan
+from s3d.blobs.pace import Pace
+from s3d.blobs.resources import Resources
+from s3d.blobs.suspects import Suspects
+from s3d.blobs.sweeping import sweep
+from s3d.metadata.commands import Command, MarkDegraded, Placement, Relocate, Swept
+from s3d.metadata.log import Log
+from s3d.metadata.view import View
+from s3d.placement.ring import Ring
+from shardd.contract.blobs import BlobId, NodeId, new_blob_id
+from shardd.contract.cluster import GatewayConfig
+from shardd.contract.errors import QuoinError, ShardError
+
+PAGE_ROWS = 256  # rows of the state that are looked at between two awaits
+MENDED_AT_ONCE_MAX = 32
+SWEPT_AT_ONCE_MAX = 500
+SWEEP_RETRY_US = 60_000_000  # after which nodes that were down are asked again
+SCAN_SHARE_MAX = 0.05  # of one processor, for looks at degraded rows that must wait for a node
+FAILED_REST_S = 10.0  # after a round in which some blob could not be mended, though its nodes seemed there
+
+log = logging.getLogger(__name__)
+
+
+class States(Protocol):
+    """Where rows are read: metadata.state.State."""
+
+    def view(self) -> AbstractContextManager[View]:
+        """One consistent state; nothing is awaited inside."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What was done since the process began."""
+
+    mended_blobs: int = 0
+    mended_shards: int = 0
+    failed_blobs: int = 0
+    swept_shards: int = 0
+    leads: bool = False
+
+
+@dataclass(slots=True)
+class _Scan:
+    """When degraded rows are looked at next, and which nodes took writes at the last look."""
+
+    due_s: float = 0.0
+    writable: frozenset[NodeId] = field(default_factory=frozenset)
+
+
+class Repairer:
+    """Runs in every gateway; the one that holds the lock does the work, all of them file what their reads complain of.
+
+    `walk` orders all nodes for shards that need a place: a blob's key is not known here, so its id takes its place.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        ring: Ring,
+        *,
+        states: States,
+        log: Log,
+        config: GatewayConfig,
+        lock: Path,
+        suspects: Suspects,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.counters = Counters()
+        self._resources = resources
+        self._ring = ring
+        self._states = states
+        self._log = log
+        self._config = config
+        self._leadership = Leadership(lock)
+        self._suspects = suspects
+        self._now_us = now_us
+        self._pace = Pace(config.repair_mb_per_s * 1e6)
+        self._scan = _Scan()
+
+    async def run(self) -> None:
+        """Until cancelled: a round every `repair_interval_s`."""
+        try:
+            while True:
+                try:
+                    await self.round()
+                except QuoinError as error:
+                    log.warning("repair: %s", error)
+                await asyncio.sleep(self._config.repair_interval_s)
+        finally:
+            self._leadership.resign()
+            self.counters.leads = False
+
+    async def round(self) -> None:
+        """File complaints; where this process leads, mend what can be mended now and sweep what is due."""
+        await self._file_suspects()
+        self.counters.leads = self._leadership.lead()
+        if self.counters.leads:
+            await self._mend_all()
+            await self._sweep_all()
+
+    async def _file_suspects(self) -> None:
+        commands: list[Command] = [
+            MarkDegraded(self._write_id(), self._now_us(), blob=blob, suspects=shards)
+            for blob, shards in self._suspects.take().items()
+        ]
+        if commands:
+            await self._log.append(commands)
+
+    async def _mend_all(self) -> None:
+        """Look at all degraded rows, fewest survivors first, and mend those whose nodes are there.
+
+        Rows that wait for a node are not looked at again until other nodes take writes, or some time has passed.
+        """
+        loop = asyncio.get_running_loop()
+        writable = self._resources.fleet.writable()
+        if writable == self._scan.writable and loop.time() < self._scan.due_s:
+            return
+        looked_s, after, failed = 0.0, b"", self.counters.failed_blobs
+        while True:
+            started_s = loop.time()
+            page, after = self._plans(after)
+            looked_s += loop.time() - started_s
+            await self._mend_page(iter(page), workers=min(len(page), MENDED_AT_ONCE_MAX))
+            if not after:
+                break
+        rest_s = FAILED_REST_S if self.counters.failed_blobs > failed else 0.0
+        self._scan = _Scan(loop.time() + max(rest_s, looked_s / SCAN_SHARE_MAX), writable)
+
+    def _plans(self, after: bytes) -> tuple[list[Mending], bytes]:
+        """What can be done for a page of degraded blobs, and the key to go on after; empty at the end."""
+        writable = self._resources.fleet.writable()
+        page = []
+        with self._states.view() as view:
+            rows = list(islice(view.degraded(after), PAGE_ROWS))
+            for _, blob, degraded in rows:
+                row = view.blob(blob)
+                if row is None:
+                    continue
+                walk = self._ring.walk(blob)
+                mending = plan(BlobId(blob), row, suspects=degraded.suspects, walk=walk, writable=writable)
+                if mending is not None:
+                    page.append(mending)
+        return page, rows[-1][0] if len(rows) == PAGE_ROWS else b""
+
+    async def _mend_page(self, page: Iterator[Mending], *, workers: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work_off(page))
+
+    async def _work_off(self, page: Iterator[Mending]) -> None:
+        for mending in page:
+            try:
+                placement = await mend(self._resources, mending, self._pace)
+            except (ShardError, NotEnoughShardsError) as error:
+                self.counters.failed_blobs += 1
+                log.info("blob %s is not mended yet: %s", mending.blob.hex(), error)
+                continue
+            outcomes = await self._log.append(self._commands(mending, placement))
+            if not outcomes[0].error:
+                self.counters.mended_blobs += 1
+                self.counters.mended_shards += len(mending.moves)
+
+    def _commands(self, mending: Mending, placement: Placement) -> list[Command]:
+        relocate = Relocate(
+            self._write_id(),
+            self._now_us(),
+            blob=mending.blob,
+            expected=mending.row.shards,
+            shards=placement,
+            degraded=not mending.complete,
+            grace_us=int(self._config.condemned_grace_s * 1e6),
+        )
+        if not mending.waiting:
+            return [relocate]
+        # A relocated blob is suspected of nothing; these are suspected still.
+        mark = MarkDegraded(self._write_id(), self._now_us(), blob=mending.blob, suspects=mending.waiting)
+        return [relocate, mark]
+
+    async def _sweep_all(self) -> None:
+        while True:
+            now_us = self._now_us()
+            with self._states.view() as view:
+                condemned = list(islice(view.condemned(now_us), SWEPT_AT_ONCE_MAX))
+            if not condemned:
+                return
+            items, deleted = await sweep(self._resources.fleet, condemned, retry_us=now_us + SWEEP_RETRY_US)
+            await self._log.append([Swept(self._write_id(), now_us, items=tuple(items))])
+            self.counters.swept_shards += deleted
+
+    def _write_id(self) -> bytes:
+        return new_blob_id(self._now_us() // 1_000)
