@@ -1,0 +1,150 @@
+"""Owns signed requests for tests: botocore signs them, so that our own arithmetic is held against another's."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from s3d.protocol.routing import Request, parse_headers, parse_target
+from s3d.protocol.signature import Verified, Verifier
+
+HOST = "127.0.0.1:8081"
+REGION = "us-east-1"
+ACCESS_KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+NOW_S = 1_763_712_000  # 2025-11-21T08:00:00Z
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+VERIFIER = Verifier(REGION, {ACCESS_KEY: SECRET, "AKOTHER": "another"}.get)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A request as it comes off the wire; headers are a list, so that a name can come twice."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+
+    def with_header(self, name: str, value: str | None) -> "Wire":
+        """The same with one header replaced, added, or (None) gone."""
+        kept = tuple(each for each in self.headers if each[0].lower() != name.lower())
+        return replace(self, headers=kept if value is None else (*kept, (name, value)))
+
+    def header(self, name: str) -> str:
+        """The value of a header that is there."""
+        return next(value for each, value in self.headers if each.lower() == name.lower())
+
+    def request(self) -> Request:
+        """What routing makes of it."""
+        raw = [(name.encode(), value.encode()) for name, value in self.headers]
+        return Request(self.method, parse_target(self.target), parse_headers(raw))
+
+    def verify(self, now_s: float = NOW_S, verifier: Verifier = VERIFIER) -> Verified:
+        """What the signature says of it."""
+        return verifier.verify(self.request(), now_s=now_s)
+
+
+class _HeaderSigner(S3SigV4Auth):
+    """botocore's signer, which signs the x-amz-content-sha256 that is there instead of one of its own."""
+
+    def payload(self, request: AWSRequest) -> str:
+        return request.context.get("content", "") or super().payload(request)
+
+    def add_auth(self, request: AWSRequest) -> None:
+        request.context["content"] = request.headers.get("x-amz-content-sha256", "")
+        super().add_auth(request)
+
+
+def _clock(at_s: float) -> Any:
+    moment = datetime.fromtimestamp(at_s, UTC)
+    return mock.patch("botocore.auth.get_current_datetime", lambda *_, **__: moment.replace(tzinfo=None))
+
+
+def signed(
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = b"",
+    **options: Any,
+) -> Wire:
+    """A request signed in its headers. Options: at_s, access_key, secret, region, service."""
+    request = AWSRequest(method, f"http://{HOST}{target}", headers=dict(headers or {}), data=body)
+    with _clock(options.get("at_s", NOW_S)):
+        _signer(_HeaderSigner, options).add_auth(request)
+    return Wire(method, target, (("Host", HOST), *request.headers.items()))
+
+
+def presigned(
+    method: str,
+    target: str,
+    *,
+    expires_s: int = 3_600,
+    headers: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Wire:
+    """A request signed in its query. Options: those of `signed`."""
+    request = AWSRequest(method, f"http://{HOST}{target}", headers=dict(headers or {}))
+    with _clock(options.get("at_s", NOW_S)):
+        _signer(S3SigV4QueryAuth, options, expires=expires_s).add_auth(request)
+    sent = tuple(request.headers.items())
+    return Wire(method, request.url.removeprefix(f"http://{HOST}"), (("Host", HOST), *sent))
+
+
+def _signer(kind: Any, options: Mapping[str, Any], **more: Any) -> Any:
+    credentials = Credentials(options.get("access_key", ACCESS_KEY), options.get("secret", SECRET))
+    return kind(credentials, options.get("service", "s3"), options.get("region", REGION), **more)
+
+
+def streaming(
+    mode: str, size: int, *, trailer: str = "", target: str = "/bucket/key", **headers: str
+) -> tuple[Wire, Verified]:
+    """A PUT whose body comes in chunks, and what its signature says."""
+    sent = {"x-amz-content-sha256": mode, "x-amz-decoded-content-length": str(size), **headers}
+    if trailer:
+        sent["x-amz-trailer"] = trailer
+    wire = signed("PUT", target, headers=sent)
+    return wire, wire.verify()
+
+
+class Chunks:
+    """Writes aws-chunked bodies by hand, as Go clients sign them."""
+
+    def __init__(self, verified: Verified) -> None:
+        self._verified = verified
+        self._previous = verified.signature
+
+    def chunk(self, data: bytes) -> bytes:
+        """One signed chunk."""
+        content = f"{EMPTY_SHA256}\n{hashlib.sha256(data).hexdigest()}"
+        signature = self._sign("AWS4-HMAC-SHA256-PAYLOAD", content)
+        head = f"{len(data):x};chunk-signature={signature}\r\n".encode()
+        return head + (data + b"\r\n" if data else b"")
+
+    def trailer(self, *lines: str) -> bytes:
+        """Trailers of the form "name:value" and their signature, up to the end of the body."""
+        content = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+        signature = self._sign("AWS4-HMAC-SHA256-TRAILER", content)
+        body = "".join(f"{line}\r\n" for line in (*lines, f"x-amz-trailer-signature:{signature}"))
+        return body.encode() + b"\r\n"
+
+    def body(self, data: bytes, size: int) -> bytes:
+        """All of `data` in signed chunks of `size` bytes, with the last and the end."""
+        pieces = [self.chunk(data[start : start + size]) for start in range(0, len(data), size)]
+        return b"".join((*pieces, self.chunk(b""), b"\r\n"))
+
+    def _sign(self, kind: str, content: str) -> str:
+        verified = self._verified
+        key = f"AWS4{SECRET}".encode()
+        for part in verified.scope.split("/"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        text = f"{kind}\n{verified.amz_date}\n{verified.scope}\n{self._previous}\n{content}"
+        self._previous = hmac.digest(key, text.encode(), "sha256").hex()
+        return self._previous
