@@ -31,8 +31,8 @@ class ShardService:
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._committer = Committer(self)
         self._flush_due_s = 0.0
+        self._committer = Committer(self)  # its thread begins at once: all it uses stands above
 
     def handle(self, request: Request) -> None:
         """Answers `request` now or later; never raises."""
