@@ -23,8 +23,8 @@ def make(folder: Path) -> None:
     path = folder / CREDENTIALS_FILE
     if path.exists():
         return
-    draft = folder / f".{CREDENTIALS_FILE}.{os.getpid()}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft = folder / f".{CREDENTIALS_FILE}.{secrets.token_hex(8)}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(
             "[default]\n"
