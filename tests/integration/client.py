@@ -129,23 +129,25 @@ class Client:
         head = request_head(method, signed.target, signed.headers)
         return self.exchange(head + body, head_only=method == "HEAD")
 
-    def exchange(self, data: bytes, *, head_only: bool = False) -> Reply:
-        """Sends these bytes as they are and reads one reply."""
+    def exchange(self, data: bytes, *, head_only: bool = False, hang_up: bool = False) -> Reply:
+        """Sends these bytes as they are, says with `hang_up` that no more will come, and reads one reply."""
         try:
             connection = self._connection()
         except OSError as error:
             raise UnsentError(f"{self.host}: {error!r}") from error
         try:
-            return self._exchange(connection, data, head_only)
+            return self._exchange(connection, data, head_only, hang_up)
         except (OSError, BrokenReplyError) as error:
             self.close()
             raise NoReplyError(f"{self.host}: {error!r}") from error
 
-    def _exchange(self, connection: socket.socket, data: bytes, head_only: bool) -> Reply:
+    def _exchange(self, connection: socket.socket, data: bytes, head_only: bool, hang_up: bool) -> Reply:
         with suppress(
             ConnectionError
         ):  # refused before the end of the body: the reply, if there is one, says why
             connection.sendall(data)
+            if hang_up:
+                connection.shutdown(socket.SHUT_WR)
         reader = ReplyReader(head_only)
         deadline = time.monotonic() + self._timeout_s
         while not reader.done:
