@@ -42,9 +42,11 @@ def print_status(cluster: Cluster, arguments: argparse.Namespace) -> None:
         return
     console = Console()
     console.print(tables.nodes_table(status))
-    for name in ("degraded", "condemned"):
-        if name in status:
-            console.print(f"{name} blobs: {status[name]}", highlight=False)
+    waiting = f"degraded blobs: {status['degraded_blobs']}, condemned: {status['condemned']}"
+    writes = (
+        "writes are acknowledged" if status["writable"] else "[red]writes are refused: too few nodes are up"
+    )
+    console.print(f"{waiting}; {writes}", highlight=False)
 
 
 def print_check(cluster: Cluster, arguments: argparse.Namespace) -> None:
