@@ -3,7 +3,6 @@
 import os
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
