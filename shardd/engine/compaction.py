@@ -124,7 +124,7 @@ class Compactor:
         size = 0
         for found in self._records:
             if isinstance(found, Found) and self._is_needed(victim, found):
-                entries.append(Entry(found.record, (found.units(),)))
+                entries.append(Entry.of(found.record, (found.units(),)))
                 size += found.header.size
                 if size >= STEP_BYTES:
                     break

@@ -12,9 +12,12 @@ import errno
 import fcntl
 import mmap
 import os
+import threading
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+DIRECT_READ_SIZE = 128 << 10
+PAGE_SIZE = mmap.PAGESIZE
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
@@ -39,8 +42,6 @@ class File(Protocol):
     def allocate(self, size: int) -> None: ...
     def truncate(self, size: int) -> None: ...
     def datasync(self) -> None: ...
-    def close_writer(self) -> None:
-        """No more writes; reads go on until the last reference to the file is gone."""
 
 
 class Lock(Protocol):
@@ -73,46 +74,66 @@ def area(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size)
 
 
+class _Scratch(threading.local):
+    """Aligned memory to read into, one a thread: memory that is touched for the first time costs more than a copy."""
+
+    memory: mmap.mmap | None = None
+
+    def of(self, size: int) -> mmap.mmap:
+        if self.memory is None or len(self.memory) < size:
+            self.memory = area(size)
+        return self.memory
+
+
+_scratch = _Scratch()
+
+
 class DiskFile:
-    """A file of the operating system: written past the page cache where that is possible, read through it."""
+    """A file of the operating system: written past the page cache where that is possible, read through it if small.
 
-    __slots__ = ("_reader", "_writer")
+    Reads of DIRECT_READ_SIZE and more go past it too: they would fill it with bytes that are read once. Measured on
+    a virtual machine, 1 MiB each: 0.15 ms/MB of CPU so, 0.05 where the page cache has it, 1.7 where it has to grow.
+    The descriptors are closed with the last reference, so a reader never meets the number of another file.
+    """
 
-    def __init__(self, reader: int, writer: int) -> None:
-        self._reader = reader
-        self._writer = writer
+    __slots__ = ("_cached", "_direct")
+
+    def __init__(self, cached: int, direct: int) -> None:
+        self._cached = cached
+        self._direct = direct
 
     def __del__(self) -> None:
-        self.close_writer()
-        os.close(self._reader)
+        os.close(self._direct)
+        os.close(self._cached)
 
     def size(self) -> int:
-        return os.fstat(self._reader).st_size
+        return os.fstat(self._cached).st_size
 
     def read(self, size: int, offset: int) -> bytes:
-        return os.pread(self._reader, size, offset)
+        if size < DIRECT_READ_SIZE:
+            return os.pread(self._cached, size, offset)
+        skip = offset % PAGE_SIZE
+        span = -(-(skip + size) // PAGE_SIZE) * PAGE_SIZE
+        memory = _scratch.of(span)
+        count = os.preadv(self._direct, [memoryview(memory)[:span]], offset - skip)
+        return memory[skip : min(skip + size, count)]
 
     def write(self, data: memoryview, offset: int) -> int:
-        return os.pwrite(self._writer, data, offset)
+        return os.pwrite(self._direct, data, offset)
 
     def allocate(self, size: int) -> None:
         try:
-            os.posix_fallocate(self._writer, 0, size)
+            os.posix_fallocate(self._direct, 0, size)
         except OSError as fault:
             if fault.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
-            os.ftruncate(self._writer, size)
+            os.ftruncate(self._direct, size)
 
     def truncate(self, size: int) -> None:
-        os.ftruncate(self._writer, size)
+        os.ftruncate(self._direct, size)
 
     def datasync(self) -> None:
-        os.fdatasync(self._writer)
-
-    def close_writer(self) -> None:
-        if self._writer >= 0:
-            os.close(self._writer)
-            self._writer = -1
+        os.fdatasync(self._direct)
 
 
 class DiskLock:
@@ -174,17 +195,18 @@ class DiskFilesystem:
 
 
 def _open(path: Path, flags: int) -> DiskFile:
-    reader = -1
+    cached = -1
     flags |= os.O_RDWR | os.O_CLOEXEC
     try:
-        writer = os.open(path, flags | _DIRECT, 0o600)
+        direct = os.open(path, flags | _DIRECT, 0o600)
     except OSError as fault:
         if fault.errno != errno.EINVAL:
             raise
-        writer = os.open(path, flags & ~os.O_EXCL, 0o600)  # no O_DIRECT there; the name may be made already
+        direct = os.open(path, flags & ~os.O_EXCL, 0o600)  # no O_DIRECT there; the name may be made already
     try:
-        reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        cached = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.posix_fadvise(cached, 0, 0, os.POSIX_FADV_RANDOM)  # what lies beside a small shard is another's
     finally:
-        if reader < 0:
-            os.close(writer)
-    return DiskFile(reader, writer)
+        if cached < 0:
+            os.close(direct)
+    return DiskFile(cached, direct)

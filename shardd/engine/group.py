@@ -20,6 +20,14 @@ from shardd.engine.segment import Entry
 IDENTITY_SIZE_MAX = METADATA_SIZE_MAX - 64
 NUMBER_MAX = (1 << 32) - 1
 
+
+class Metadata(msgspec.Struct, frozen=True, array_like=True):
+    """The metadata of an extent's record: when it was appended, and the blob's identity with the last extent."""
+
+    written_us: int
+    identity: bytes
+
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -100,14 +108,14 @@ class Group:
             generation=put.generation,
             length=put.length,
             crcs=put.crcs,
-            metadata=_encode((self._now_us, put.identity)),
+            metadata=_encode(Metadata(self._now_us, put.identity)),
             last=put.last,
         )
         if unit_crcs(record, put.payload) != put.crcs:
             raise ShardCorruptError("the payload fails its checksums")
         if not self._is_here(put, key):
             self._puts[place] = put
-            self.entries.append(Entry(record, put.payload))
+            self.entries.append(Entry.of(record, put.payload))
 
     def _admit_delete(self, delete: Delete) -> None:
         _check_names(delete.blob, delete.shard, delete.generation)
@@ -125,7 +133,7 @@ class Group:
             extent=0,
             generation=delete.generation,
         )
-        self.entries.append(Entry(record, ()))
+        self.entries.append(Entry.of(record, ()))
 
     def _deleted(self, key: bytes) -> int:
         """The generation up to which the shard is deleted, -1 where it is not."""

@@ -72,7 +72,6 @@ def _write(filesystem: Filesystem, folder: Path, origin: Origin) -> None:
     if file.write(memoryview(memory), 0) != BLOCK_SIZE:
         raise OSError(f"{unfinished} was written in part")
     file.datasync()
-    file.close_writer()
     filesystem.rename(unfinished, folder / IDENTITY)
     filesystem.sync_folder(folder)
     filesystem.sync_folder(folder.parent)

@@ -138,9 +138,7 @@ class Journal:
     def close(self) -> None:
         self.seal()
         self.segments.clear()
-        if self._spare is not None:
-            self._spare.close_writer()
-            self._spare = None
+        self._spare = None
 
     def path(self, segment: int) -> Path:
         return self.folder / f"{segment:016x}{SUFFIX}"

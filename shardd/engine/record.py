@@ -224,6 +224,14 @@ def unit_crcs_in(head: bytes, header: Header) -> bytes:
     return head[end : end + 4 * units_in(header.length)]
 
 
+def metadata_in(head: bytes, header: Header) -> bytes:
+    """The metadata out of the bytes of a record's head. Raises DamagedFormatError."""
+    metadata = head[HEADER_SIZE : HEADER_SIZE + header.metadata_size]
+    if _U32.unpack_from(head, HEADER_SIZE + header.metadata_size)[0] != crc32c(metadata):
+        raise DamagedFormatError("the checksum of a record's metadata does not hold")
+    return metadata
+
+
 def check_body(data: bytes, header: Header, *, at: int = 0) -> Record:
     """The record at `data[at:]` with everything after its header checked, units too.
 
@@ -233,9 +241,7 @@ def check_body(data: bytes, header: Header, *, at: int = 0) -> Record:
         raise TruncatedFormatError(f"a record of {header.size} bytes, {len(data) - at} are there")
     size = header.head_size
     head = data[at : at + size]
-    metadata = head[HEADER_SIZE : HEADER_SIZE + header.metadata_size]
-    if _U32.unpack_from(head, HEADER_SIZE + header.metadata_size)[0] != crc32c(metadata):
-        raise DamagedFormatError("the checksum of a record's metadata does not hold")
+    metadata = metadata_in(head, header)
     end = at + header.size - FOOTER_SIZE
     if data[end : end + FOOTER_SIZE] != encode_footer(head, header.size):
         raise DamagedFormatError("a record has no valid footer")

@@ -126,7 +126,6 @@ def _replay(segment: Segment, index: Index, *, newest: bool) -> None:
         segment.file.datasync()
         index.segment(segment.segment).scanned_to = end
         index.totals.quarantined += sum(gap.start < end for gap in tail.gaps)
-    segment.file.close_writer()
 
 
 def _enter_records(segment: Segment, index: Index, start: int, size: int) -> _Tail:

@@ -52,10 +52,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     record: Record
     payload: Sequence[bytes]
+    head_size: int
+    size: int
 
-    @property
-    def size(self) -> int:
-        return record_size(len(self.record.metadata), self.record.length)
+    @classmethod
+    def of(cls, record: Record, payload: Sequence[bytes]) -> "Entry":
+        size = len(record.metadata)
+        return cls(record, payload, head_size(size, record.length), record_size(size, record.length))
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -146,15 +149,12 @@ class SegmentWriter:
 
     def seal(self) -> None:
         """Nothing more will be appended. What was never synced, and the room allocated ahead, goes."""
-        try:
-            self.file.truncate(self.synced_to)
-        finally:
-            self.file.close_writer()
+        self.file.truncate(self.synced_to)
 
     def _place(self, entry: Entry, at: int) -> None:
         record = entry.record
         memory = self._buffer.memory
-        at += head_size(len(record.metadata), record.length)
+        at += entry.head_size
         for chunk in entry.payload:
             stop = at + len(chunk)
             memory[at:stop] = chunk

@@ -33,11 +33,11 @@ from shardd.contract.messages import Page, Stat, Status
 from shardd.engine import ledger
 from shardd.engine.compaction import Compactor, Level
 from shardd.engine.filesystem import Filesystem, Room
-from shardd.engine.group import Delete, Group, Put
+from shardd.engine.group import Delete, Group, Metadata, Put
 from shardd.engine.identity import own_origin
 from shardd.engine.index import PENDING_ROWS_MAX, Index
 from shardd.engine.journal import Journal
-from shardd.engine.record import FormatError, Header, unit_crcs_in
+from shardd.engine.record import FormatError, Header, metadata_in, unit_crcs_in
 from shardd.engine.recovery import recover
 from shardd.engine.rows import SHARD_KEY_SIZE, DamagedRowError, ExtentRow, shard_key, split_shard_key
 from shardd.engine.scrub import Scrubbed, scrub
@@ -45,6 +45,7 @@ from shardd.engine.segment import Entry, Segment
 
 LIST_LIMIT_MAX = 1_000
 ONE_READ_SIZE_MAX = 32 << 10
+ROOM_LIFE_US = 100_000
 UNFLUSHED_ROWS_MAX = 8 * PENDING_ROWS_MAX
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class ShardStore:
         self._writing = threading.Lock()
         self._compactor = Compactor(journal, index, limits)
         self._unlock: Callable[[], None] = lambda: None
+        self._room_known, self._room_at_us = journal.room(), 0
         self.incarnation = journal.origin.incarnation
 
     @classmethod
@@ -110,7 +112,7 @@ class ShardStore:
         """
         with self._writing:
             group = Group(self._index, self._same_bytes, now_us=now_us)
-            refusal = self._refusal()
+            refusal = self._refusal(now_us)
             outcomes = [
                 refusal if refusal and isinstance(item, Put) else group.admit(item, number)
                 for number, item in enumerate(batch)
@@ -179,14 +181,28 @@ class ShardStore:
 
     def stat(self, blob: BlobId, shard: int) -> Stat:
         """The extents of a shard; an empty Stat where there are none. Raises ShardCorruptError."""
+        key = shard_key(blob, shard)
         try:
-            rows = self._index.extents(shard_key(blob, shard))
+            rows = self._index.extents(key)
         except DamagedRowError as fault:
             raise ShardCorruptError(str(fault)) from fault
         whole = [(extent, row) for extent, row in rows.items() if not row.quarantined]
-        return Stat(
-            [(extent, row.generation, row.length) for extent, row in whole], bool(whole) and whole[-1][1].last
-        )
+        extents = [(extent, row.generation, row.length) for extent, row in whole]
+        if not whole or not whole[-1][1].last:
+            return Stat(extents)
+        return Stat(extents, last=True, identity=self._identity(key, *whole[-1]))
+
+    def _identity(self, key: bytes, extent: int, row: ExtentRow) -> bytes:
+        try:
+            segment = self._journal.segments[row.segment]
+            head = segment.file.read(row.head_size, row.offset)
+            metadata = metadata_in(head, segment.header(head, row.offset))
+            return msgspec.msgpack.decode(metadata, type=Metadata).identity
+        except KeyError as gone:
+            raise ShardCorruptError("the segment of the extent is gone") from gone
+        except (FormatError, msgspec.DecodeError, OSError) as fault:
+            self._quarantine(key, extent, row, fault)
+            raise ShardCorruptError(f"the record is quarantined: {fault}") from fault
 
     def list(self, after: bytes, limit: int) -> Page:
         """A page of all shards behind `after` (17 bytes: blob, shard; or none). Raises ShardCorruptError."""
@@ -274,13 +290,19 @@ class ShardStore:
         except OSError as fault:
             log.error("the index cannot be written, it is tried again: %s", fault)
 
-    def _refusal(self) -> ShardError | None:
+    def _refusal(self, now_us: int) -> ShardError | None:
         """Why no put is taken now."""
         if self._journal.failed:
             return StorageFailedError(
                 "the disk refused a write; the shard server takes none until it is started again"
             )
-        return StorageFullError("no room for new shards") if self._is_full(self._journal.room()) else None
+        return StorageFullError("no room for new shards") if self._is_full(self._room(now_us)) else None
+
+    def _room(self, now_us: int) -> Room:
+        """At most ROOM_LIFE_US old: statvfs for every commit would cost a tenth of a small one."""
+        if abs(now_us - self._room_at_us) >= ROOM_LIFE_US:
+            self._room_known, self._room_at_us = self._journal.room(), now_us
+        return self._room_known
 
     def _is_full(self, room: Room) -> bool:
         return (
