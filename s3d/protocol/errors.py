@@ -21,6 +21,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "AuthorizationHeaderMalformed": ErrorKind(400, "The authorization header is malformed."),
     "AuthorizationQueryParametersError": ErrorKind(400, "The authorization query parameters are malformed."),
     "BadDigest": ErrorKind(400, "The Content-MD5 you specified did not match what we received."),
+    "BadRequest": ErrorKind(400, "An error occurred when parsing the HTTP request."),
     "BucketAlreadyExists": ErrorKind(
         409,
         "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
