@@ -1,5 +1,6 @@
 """Owns the decision whether somebody may do something: one pure evaluator, and what it does not allow is denied."""
 
+import fnmatch
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,5 +79,5 @@ def fits(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=PATTERNS_CACHED_MAX)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    pieces = {"*": ".*", "?": "."}
-    return re.compile("".join(pieces.get(sign) or re.escape(sign) for sign in pattern), re.DOTALL)
+    """The shell's patterns without its brackets; fnmatch writes expressions that never backtrack over a star."""
+    return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))

@@ -157,14 +157,12 @@ class Digests:
         self._claims = claims
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256() if claims.sha256 else None
-        self._checksum = claims.algorithm.begin() if claims.algorithm else None
-        if self._sha256 is not None and claims.algorithm and claims.algorithm.name == "SHA256":
-            self._checksum = self._sha256
-        self._all: list[_Hash] = [
-            each for each in (self._md5, self._sha256, self._checksum) if each is not None
-        ]
-        if self._checksum is self._sha256 and self._checksum is not None:
-            self._all.pop()
+        self._checksum: _Hash | None = None
+        if claims.algorithm is not None:
+            shared = self._sha256 if claims.algorithm.name == "SHA256" else None
+            self._checksum = shared or claims.algorithm.begin()
+        computed = (self._md5, self._sha256, self._checksum)
+        self._all: list[_Hash] = list(dict.fromkeys(each for each in computed if each is not None))
 
     def update(self, data: bytes, /) -> None:
         """Take in the next bytes."""

@@ -11,7 +11,7 @@ S3_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 DOCUMENT_BYTES_MAX: Final = 2 << 20
 DEPTH_MAX: Final = 32
-ELEMENTS_MAX: Final = 100_000
+ELEMENTS_MAX: Final = 50_000  # 10,000 parts with their checksums are 40,001
 
 # What cannot stand in XML text as it is. XML 1.0 has no way to write most control characters; S3 sends them as
 # character references, which lenient parsers take, and strict clients ask for encoding-type=url instead.
@@ -28,7 +28,7 @@ class XmlError(QuoinError):
 
 
 class Node:
-    """One element: its local name, its text without that of its children, and its children in order."""
+    """One element: its local name, its text up to its first child, and its children in order."""
 
     __slots__ = ("children", "name", "text")
 
@@ -122,4 +122,5 @@ class _Builder:
 
     def characters(self, data: str) -> None:
         node = self._open[-1]
-        node.text = node.text + data if node.text else data
+        if not node.children:
+            node.text = node.text + data if node.text else data
