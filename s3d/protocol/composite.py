@@ -8,8 +8,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import anycrc
-
 from s3d.protocol.checksums import ALGORITHMS
 
 COMPOSITE: Final = "COMPOSITE"
@@ -23,11 +21,6 @@ TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "SHA1": (COMPOSITE,),
     "SHA256": (COMPOSITE,),
 }
-_MODELS: Final = {
-    "CRC32": anycrc.Model("CRC32"),
-    "CRC32C": anycrc.Model("CRC32C"),
-    "CRC64NVME": anycrc.Model("CRC64-NVME"),
-}
 
 
 def combine(algorithm: str, kind: str, parts: Sequence[tuple[str, int]]) -> str:
@@ -37,8 +30,9 @@ def combine(algorithm: str, kind: str, parts: Sequence[tuple[str, int]]) -> str:
         whole = ALGORITHMS[algorithm].begin()
         whole.update(b"".join(digests))
         return f"{b64encode(whole.digest()).decode('ascii')}-{len(parts)}"
-    model = _MODELS[algorithm]
+    join = ALGORITHMS[algorithm].combine
+    assert join is not None, "TYPES lets only CRCs be of the full object"
     value = int.from_bytes(digests[0], "big")
     for digest, (_, size) in zip(digests[1:], parts[1:], strict=True):
-        value = model.combine(value, int.from_bytes(digest, "big"), size)
+        value = join(value, int.from_bytes(digest, "big"), size)
     return b64encode(value.to_bytes(ALGORITHMS[algorithm].size_bytes, "big")).decode("ascii")
