@@ -208,12 +208,13 @@ class Connection(BaseProtocol):
         elif self._waiting is Waiting.IDLE and data:
             self.wait(Waiting.HEAD, HEAD_S)
 
-    def eof_received(self) -> None:
-        """The client closed its side: what it asked for before is still answered."""
+    def eof_received(self) -> bool:
+        """The client closed its side: what it asked for before is still answered, so ours stays open until then."""
         self._ending = True
         if self._body is not None:
             self._body.fail(BodyError("the client went away"))
         self._wake()
+        return True
 
     def wait(self, waiting: Waiting, limit_s: float) -> float:
         """Note what is waited for from now on, and how long at most; gives the time."""

@@ -1,6 +1,7 @@
 """Owns the process of a gateway: wiring, signals, the end. `python -m s3d.gateway -config FILE -node N [-worker W]`."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -43,6 +44,8 @@ STOP_GRACE_S: Final = 5.0
 CODING_THREADS: Final = 2
 REPAIR_LOCK: Final = "repair.lock"
 TICK_S: Final = 1.0
+MEET_S: Final = 2.0
+MEET_POLL_S: Final = 0.02
 COLLECT_AFTER: Final = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
 COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The folder in which the gateways of a node keep their counters."""
@@ -114,6 +117,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         ]
         await listener.listen(_bound(node))
         _quieten_collector()
+        await _meet_nodes(fleet, cluster)
         readiness.announce()
         await stopping.wait()
         await listener.close(STOP_GRACE_S)
@@ -160,6 +164,14 @@ async def _import_buckets(store: Store) -> None:
         for bucket in store.cluster.buckets
     )
     await store.log.append([ImportBuckets(new_blob_id(now_us // 1_000), now_us, buckets=entries)])
+
+
+async def _meet_nodes(fleet: Fleet, cluster: Cluster) -> None:
+    """Until a PUT would be acknowledged, so that "ready" is true; not longer than MEET_S, as nodes may be down."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MEET_S):
+            while not fleet.can_write(cluster.rs):
+                await asyncio.sleep(MEET_POLL_S)
 
 
 async def _tick(store: Store, counters: Counters) -> None:
