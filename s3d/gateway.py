@@ -1,7 +1,6 @@
 """Owns the process of a gateway: wiring, signals, the end. `python -m s3d.gateway -config FILE -node N [-worker W]`."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -44,7 +43,7 @@ STOP_GRACE_S: Final = 5.0
 CODING_THREADS: Final = 2
 REPAIR_LOCK: Final = "repair.lock"
 TICK_S: Final = 1.0
-MEET_S: Final = 2.0
+MEET_POLLS: Final = 100
 MEET_POLL_S: Final = 0.02
 COLLECT_AFTER: Final = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
 COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -167,11 +166,11 @@ async def _import_buckets(store: Store) -> None:
 
 
 async def _meet_nodes(fleet: Fleet, cluster: Cluster) -> None:
-    """Until a PUT would be acknowledged, so that "ready" is true; not longer than MEET_S, as nodes may be down."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(MEET_S):
-            while not fleet.can_write(cluster.rs):
-                await asyncio.sleep(MEET_POLL_S)
+    """Until a PUT would be acknowledged, so that "ready" is true; not for ever, as nodes may be down."""
+    for _ in range(MEET_POLLS):
+        if fleet.can_write(cluster.rs):
+            return
+        await asyncio.sleep(MEET_POLL_S)
 
 
 async def _tick(store: Store, counters: Counters) -> None:

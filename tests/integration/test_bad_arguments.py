@@ -21,6 +21,14 @@ def get(*headers: tuple[str, str]) -> Callable[[Forge], bytes]:
     return lambda forge: wire(forge.signed("GET", headers=headers))
 
 
+def arabic_range(forge: Forge) -> bytes:
+    """Digits that Python's int would take, signed and sent as UTF-8."""
+    digits = "bytes=٠-٣"
+    return wire(
+        forge.signed("GET", headers=[("Range", digits)]), change={"range": digits.encode().decode("latin-1")}
+    )
+
+
 def listing(*query: tuple[str, str]) -> Callable[[Forge], bytes]:
     query = (("list-type", "2"), *query)
     return lambda forge: wire(forge.signed("GET", path=f"/{forge.bucket}", query=query))
@@ -61,7 +69,7 @@ QUERIES = [
     Row("range 5-2", get(("Range", "bytes=5-2")), "200 |416 InvalidRange"),
     Row("range beyond 2^64", get(("Range", f"bytes=0-{10**20}")), "206 |200 "),
     Row("range behind the end", get(("Range", "bytes=999999-")), "416 InvalidRange"),
-    Row("range in other digits", get(("Range", "bytes=٠-٣".encode().decode("latin-1"))), "200 |400 *"),
+    Row("range in other digits", arabic_range, "200 |400 *"),
     Row(
         "a thousand ranges",
         get(("Range", "bytes=" + ",".join(f"{i}-{i}" for i in range(1_000)))),

@@ -18,7 +18,7 @@ from bench.signing import (
 )
 from tests.integration.client import Client
 from tests.integration.cluster import Cluster
-from tests.integration.forge import CLOSED, Forge, Row, answer, meets, state_of, wire
+from tests.integration.forge import Forge, Row, answer, meets, state_of, wire
 
 pytestmark = pytest.mark.cluster
 
@@ -96,25 +96,25 @@ FRAMING = [
     Row(
         "a byte too few",
         lambda f: wire(f.signed(headers=[("Content-Length", str(len(BODY) + 1))], body=BODY), BODY),
-        f"400 IncompleteBody|{CLOSED}",
+        "400 IncompleteBody",
         hang_up=True,
     ),
     Row(
         "a byte too many",
         lambda f: wire(f.signed(headers=[("Content-Length", str(len(BODY) - 1))], body=BODY), BODY),
-        "400 XAmzContentSHA256Mismatch",
+        "400 XAmzContentSHA256Mismatch|400 BadRequest",
     ),
-    Row("length and chunks", framed(("Transfer-Encoding", "chunked")), f"400 *|{CLOSED}"),
-    Row("two lengths", framed(("Content-Length", "5")), f"400 *|{CLOSED}"),
+    Row("length and chunks", framed(("Transfer-Encoding", "chunked")), "400 *"),
+    Row("two lengths", framed(("Content-Length", "5")), "400 *"),
     Row(
         "a length that is none",
         lambda f: wire(f.signed(body=BODY), BODY, change={"content-length": "1_0"}),
-        f"400 *|{CLOSED}",
+        "400 *",
     ),
     Row(
         "a negative length",
         lambda f: wire(f.signed(body=BODY), BODY, change={"content-length": "-1"}),
-        f"400 *|{CLOSED}",
+        "400 *",
     ),
     Row(
         "no length",
@@ -131,21 +131,21 @@ FRAMING = [
         ),
         "400 *|403 *|411 *|501 *",
     ),
-    Row("identity", framed(("Transfer-Encoding", "identity")), f"400 *|501 *|{CLOSED}"),
+    Row("identity", framed(("Transfer-Encoding", "identity")), "400 *|501 *"),
     Row(
         "a bare line feed",
         lambda f: wire(f.signed(body=BODY), BODY).replace(b"\r\nHost", b"\nHost", 1),
-        f"400 *|403 *|{CLOSED}",
+        "400 *|403 *",
     ),
-    Row("a folded header", framed(("x-folded", "a\r\n b")), f"400 *|{CLOSED}"),
-    Row("a NUL in a header", framed(("x-nul", "a\0b")), f"400 *|{CLOSED}"),
+    Row("a folded header", framed(("x-folded", "a\r\n b")), "400 *"),
+    Row("a NUL in a header", framed(("x-nul", "a\0b")), "400 *"),
     Row(
         "a header without a colon",
         lambda f: wire(f.signed(body=BODY), BODY).replace(b"\r\nHost", b"\r\nnonsense\r\nHost", 1),
-        f"400 *|{CLOSED}",
+        "400 *",
     ),
-    Row("129 headers", framed(*((f"x-many-{i}", "1") for i in range(129))), f"400 *|431 *|{CLOSED}"),
-    Row("a header of 100 KiB", framed(("x-long", "a" * 102_400)), f"400 *|431 *|{CLOSED}"),
+    Row("129 headers", framed(*((f"x-many-{i}", "1") for i in range(129))), "400 *|431 *"),
+    Row("a header of 100 KiB", framed(("x-long", "a" * 102_400)), "400 *|431 *"),
 ]
 CHUNKS = [
     *(
@@ -164,7 +164,7 @@ CHUNKS = [
     Row(
         "an end before the last chunk",
         unsigned_chunks(HEX + b"\r\n" + BODY + b"\r\n"),
-        f"400 IncompleteBody|{CLOSED}",
+        "400 IncompleteBody",
     ),
     Row("more than was said", unsigned_chunks(WHOLE + b"\r\n", decoded="5"), "400 *"),
     Row(
@@ -189,7 +189,7 @@ CHUNKS = [
         signed_chunks(lambda body: body[:-86] + b"0\r\n\r\n"),
         "400 *|403 SignatureDoesNotMatch",
     ),
-    Row("no last chunk", signed_chunks(lambda body: body[:-86]), f"400 IncompleteBody|{CLOSED}"),
+    Row("no last chunk", signed_chunks(lambda body: body[:-86]), "400 IncompleteBody"),
     Row(
         "another byte in a chunk",
         signed_chunks(lambda body: body.replace(b"must not", b"mUst not")),
@@ -303,5 +303,5 @@ def test_a_client_that_waits_and_then_hangs_up_stores_nothing(forge: Forge, clie
     before = state_of(clients[1], [forge.bucket])
     signed = forge.signed(body=BODY, headers=[("Expect", "100-continue")])
     reply = answer(clients[0], wire(signed), hang_up=True)
-    assert meets(reply, f"400 *|{CLOSED}"), reply
+    assert meets(reply, "400 *"), reply
     assert state_of(clients[1], [forge.bucket]) == before

@@ -8,7 +8,7 @@ import pytest
 from bench.signing import Credentials
 from tests.integration.client import Client
 from tests.integration.cluster import Cluster
-from tests.integration.forge import CLOSED, Forge, Row, answer, meets, state_of, wire
+from tests.integration.forge import Forge, Row, answer, meets, state_of, wire
 
 pytestmark = pytest.mark.cluster
 
@@ -79,14 +79,14 @@ COPY_SOURCES = {
     "/{bucket}/" + "k" * 1_025: "400 KeyTooLongError|400 InvalidArgument|404 NoSuchKey",
 }
 OTHER_TARGETS = (
-    Row("no slash in front", lambda f: f.bare("GET", "bucket/key"), f"400 *|{CLOSED}"),
-    Row("an empty target", lambda f: f"GET  HTTP/1.1\r\nHost: {f.host}\r\n\r\n".encode(), f"400 *|{CLOSED}"),
-    Row("an asterisk", lambda f: f.bare("OPTIONS", "*"), f"400 *|403 *|405 *|{CLOSED}"),
-    Row("CONNECT", lambda f: f.bare("CONNECT", f.host), f"400 *|403 *|405 *|501 *|{CLOSED}"),
-    Row("a fragment", lambda f: f.bare("GET", f"/{f.bucket}/k#x"), f"400 *|403 *|{CLOSED}"),
-    Row("a target of 64 KiB", lambda f: f.bare("GET", "/" + "a" * 65_536), f"400 *|414 *|431 *|{CLOSED}"),
-    Row("a control character", lambda f: f.bare("GET", f"/{f.bucket}/a\x01b"), f"400 *|{CLOSED}"),
-    Row("an unknown method", lambda f: wire(f.signed("BREW")), f"400 *|405 MethodNotAllowed|501 *|{CLOSED}"),
+    Row("no slash in front", lambda f: f.bare("GET", "bucket/key"), "400 *"),
+    Row("an empty target", lambda f: f"GET  HTTP/1.1\r\nHost: {f.host}\r\n\r\n".encode(), "400 *"),
+    Row("an asterisk", lambda f: f.bare("OPTIONS", "*"), "400 *|403 *|405 *"),
+    Row("CONNECT", lambda f: f.bare("CONNECT", f.host), "400 *|403 *|405 *|501 *"),
+    Row("a fragment", lambda f: f.bare("GET", f"/{f.bucket}/k#x"), "400 *|403 *"),
+    Row("a target of 64 KiB", lambda f: f.bare("GET", "/" + "a" * 65_536), "400 *|414 *|431 *"),
+    Row("a control character", lambda f: f.bare("GET", f"/{f.bucket}/a\x01b"), "400 *"),
+    Row("an unknown method", lambda f: wire(f.signed("BREW")), "400 *|405 MethodNotAllowed|501 *"),
     Row(
         "a sub-resource nobody knows on PUT",
         lambda f: wire(f.signed(query=[("uploads", "")])),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cluster
 
 WRITERS = 16
 READERS = 3
-SIZES = (5, 70_000, 300_001)
+SIZES = (20, 70_000, 300_001)
 BODIES = Bodies(1)
 MakeTally = Callable[..., Tally]
 
@@ -101,7 +101,7 @@ def test_one_updater_wins(bucket: str, writers: list[Client], clients: list[Clie
         count(10**6),
         "cell",
     )
-    body = BODIES.bytes_of(Content(next(numbers), 10))
+    body = BODIES.bytes_of(Content(next(numbers), 20))
     assert clients[0].put(bucket, key, body).status == 200
     for number in rounds.rounds():
         etag = clients[number % len(clients)].head(bucket, key).headers["etag"]
