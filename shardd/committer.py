@@ -50,6 +50,11 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many submissions have no answer yet."""
+        return self._waiting
+
     def submit(
         self, changes: Sequence[Change], *, size_bytes: int, done: Callable[[Sequence[Outcome]], None]
     ) -> None:

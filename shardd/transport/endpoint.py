@@ -51,6 +51,11 @@ class ServerEndpoint:
         )
         return self._socket.address
 
+    @property
+    def busy(self) -> bool:
+        """Some request waits for its answer."""
+        return not all(session.idle for session in self._sessions)
+
     async def close(self, *, grace_s: float = 0.0) -> None:
         """Answers what is in flight for at most `grace_s`, then ends all connections."""
         with contextlib.suppress(TimeoutError):
@@ -61,7 +66,7 @@ class ServerEndpoint:
         self._socket.close()
 
     async def _all_idle(self) -> None:
-        while not all(session.idle for session in self._sessions):  # noqa: ASYNC110  read once in a life
+        while self.busy:  # noqa: ASYNC110  read once in a life
             await asyncio.sleep(DRAIN_POLL_S)
 
     # What sessions say: session.SessionOwner

@@ -79,6 +79,7 @@ class Session:
         self._connection = connection
         self._streams: dict[int, wire.Decoder] = {}
         self._sizes: dict[int, int] = {}  # bytes that came on each stream that is not answered
+        self._refused: set[int] = set()  # answered before their end: the rest is passed over
         self._held = 0
         self._proven = False
         self._nonce = secrets.token_bytes(hello.NONCE_SIZE)
@@ -132,10 +133,12 @@ class Session:
             if data:
                 self.close("a second hello" if stream == self._hello_stream else "a stream of no use here")
             return
+        if stream in self._refused:
+            if end:
+                self._refused.discard(stream)
+            return
         decoder = self._streams.get(stream)
         if decoder is None:
-            if stream in self._sizes or (end and not data):
-                return  # answered or given up before its end
             decoder = self._streams[stream] = wire.Decoder(wire.REQUEST)
             self._sizes[stream] = 0
         self._sizes[stream] += len(data)
@@ -148,14 +151,16 @@ class Session:
                 del self._streams[stream]
                 self._owner.handler(Request(self, stream, decoder.finish()))
         except ShardError as error:
-            self._refuse_request(stream, error)
+            self._refuse_request(stream, error, ended=end)
 
     def stream_refused(self, stream: int) -> None:
         """See engine.Sink."""
         if stream == self._hello_stream:
             return
         self._streams.pop(stream, None)
+        self._refused.discard(stream)
         self._held -= self._sizes.pop(stream, 0)
+        self._connection.refuse(stream)
 
     def id_issued(self, connection_id: bytes) -> None:
         """See engine.Sink."""
@@ -222,6 +227,8 @@ class Session:
         native.verify_signature(proof.certificate, signed, proof.signature)
         return name
 
-    def _refuse_request(self, stream: int, error: ShardError) -> None:
+    def _refuse_request(self, stream: int, error: ShardError, *, ended: bool) -> None:
         self._streams.pop(stream, None)
+        if not ended:
+            self._refused.add(stream)
         self.reply(stream, Failure(error.code, str(error)), ())
