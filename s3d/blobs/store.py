@@ -31,9 +31,10 @@ class Blobs:
         self.fleet = fleet
         self._ring = ring
         self._rs = rs
-        # Divided, so that slow readers cannot keep writers waiting, nor slow writers the readers.
-        uploads = buffer_bytes * 5 // 8
-        self.resources = Resources(fleet, Budget(uploads), Budget(buffer_bytes - uploads), coding, suspect)
+        # Divided, so that slow readers cannot keep writers waiting, nor slow writers the readers. What is sent is
+        # held twice, here and in the transport until it is acknowledged, so 3/8 for uploads take 6/8 of the bytes.
+        uploads = buffer_bytes * 3 // 8
+        self.resources = Resources(fleet, Budget(uploads), Budget(buffer_bytes // 4), coding, suspect)
 
     def can_write(self) -> bool:
         """Would a PUT be acknowledged now?"""
