@@ -28,6 +28,7 @@ BODY_IDLE_S: Final = 20.0
 WRITE_IDLE_S: Final = 60.0
 KEEP_ALIVE_S: Final = 60.0
 LINGER_S: Final = 10.0
+REFUSED_LINGER_S: Final = 2.0
 BODY_RATE_MIN: Final = 1_024  # bytes a second while it is the client that we wait for
 LINE_SIZE_MAX: Final = 16_384
 HEADERS_MAX: Final = 128
@@ -276,6 +277,7 @@ class Connection(BaseProtocol):
     async def _answer(self, message: tuple[RawRequestMessage, StreamReader] | HttpProcessingError) -> bool:
         if isinstance(message, HttpProcessingError):
             await self._send(self._owner.refuse(message), method="", keep=False)
+            await self._linger()
             return False
         head, payload = message
         expects_continue = head.headers.get("Expect", "").lower() == "100-continue"
@@ -293,6 +295,15 @@ class Connection(BaseProtocol):
         self._body = None
         self.wait(Waiting.IDLE, KEEP_ALIVE_S)
         return keep
+
+    async def _linger(self) -> None:
+        """Let the reply arrive: a socket that is closed with bytes unread resets the client, which then loses it."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.wait(Waiting.HEAD, REFUSED_LINGER_S)
+        while self.transport is not None and not self._ending:
+            self._wakeup = self._loop.create_future()
+            await self._wakeup
 
     async def _send(self, reply: Reply, *, method: str, keep: bool) -> None:
         transport = self.transport

@@ -44,16 +44,24 @@ STORAGE_CLASSES: Final = frozenset(
 
 # What a request may ask of an object that is not built yet: to ignore it would be to promise it.
 _NOT_BUILT: Final = re.compile(r"x-amz-(server-side-encryption|object-lock-|grant-|tagging$)")
-_ACLS_BUILT: Final = frozenset(("", "private", "bucket-owner-full-control", "bucket-owner-read"))
+_ACLS_BUILT: Final = frozenset(("private", "bucket-owner-full-control", "bucket-owner-read"))
+_ACLS_NOT_BUILT: Final = frozenset(
+    ("public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write")
+)
 
 
 def refuse_unbuilt(headers: Mapping[str, str]) -> None:
-    """Raise NotImplemented where a header asks for something that would be left undone in silence."""
+    """Raise NotImplemented where a header asks for something that would be left undone in silence.
+
+    InvalidArgument for a canned ACL that S3 does not know.
+    """
     for name in headers:
         if name.startswith("x-amz-") and _NOT_BUILT.match(name):
             raise S3Error("NotImplemented", Header=name)
-    if headers.get("x-amz-acl", "") not in _ACLS_BUILT:
-        raise S3Error("NotImplemented", Header="x-amz-acl")
+    acl = headers.get("x-amz-acl")
+    if acl is not None and acl not in _ACLS_BUILT:
+        code = "NotImplemented" if acl in _ACLS_NOT_BUILT else "InvalidArgument"
+        raise S3Error(code, ArgumentName="x-amz-acl", ArgumentValue=acl)
 
 
 def attributes_of(headers: Mapping[str, str], *, owner: str) -> Attributes:
@@ -89,7 +97,7 @@ def attributes_of(headers: Mapping[str, str], *, owner: str) -> Attributes:
 def _without_aws_chunked(encoding: str) -> str:
     """Content-Encoding without the framing of the transfer, which is no property of the object."""
     names = (name.strip() for name in encoding.split(","))
-    return ",".join(name for name in names if name and name.lower() != "aws-chunked")
+    return ", ".join(name for name in names if name and name.lower() != "aws-chunked")
 
 
 def reply_headers(

@@ -4,7 +4,7 @@ from s3d.metadata.commands import CreateBucket, DeleteBucket
 from s3d.operations import documents, orders
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
-from s3d.operations.reply import NO_CONTENT, Reply, xml_reply
+from s3d.operations.reply import Reply, no_content, xml_reply
 from s3d.protocol.errors import S3Error
 
 DEFAULT_REGION = "us-east-1"
@@ -13,8 +13,7 @@ DEFAULT_REGION = "us-east-1"
 async def create_bucket(call: Call) -> Reply:
     """CreateBucket. Done again by its owner it succeeds in us-east-1 only, as AWS answers."""
     document = await read_document(call)
-    if document:
-        orders.read_location(document)
+    location = orders.read_location(document) if document else ""
     if call.header("x-amz-bucket-object-lock-enabled").lower() == "true":
         raise S3Error("NotImplemented", Header="x-amz-bucket-object-lock-enabled")
     name = call.request.target.bucket
@@ -24,7 +23,7 @@ async def create_bucket(call: Call) -> Reply:
         call.now_us,
         bucket=name,
         account=call.account,
-        region=region,
+        region=location,
     )
     outcome = await call.store.apply(command)
     again = outcome.error == "BucketAlreadyOwnedByYou" and region == DEFAULT_REGION
@@ -44,7 +43,7 @@ async def delete_bucket(call: Call) -> Reply:
             grace_us=call.store.grace_us,
         )
     )
-    return NO_CONTENT
+    return no_content()
 
 
 async def head_bucket(call: Call) -> Reply:
@@ -54,9 +53,11 @@ async def head_bucket(call: Call) -> Reply:
 
 
 async def get_location(call: Call) -> Reply:
-    """GetBucketLocation: us-east-1 is said by saying nothing."""
-    region = call.bucket.region or call.store.cluster.region
-    return xml_reply(documents.location_constraint("" if region == DEFAULT_REGION else region))
+    """GetBucketLocation: the constraint it was created with; without one the region, of which us-east-1 is not said."""
+    region = call.store.cluster.region
+    return xml_reply(
+        documents.location_constraint(call.bucket.region or ("" if region == DEFAULT_REGION else region))
+    )
 
 
 async def get_versioning(call: Call) -> Reply:

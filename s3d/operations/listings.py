@@ -106,7 +106,7 @@ async def list_objects_v2(call: Call) -> Reply:
     asked = _asked(call, "max-keys")
     start_after = call.argument("start-after")
     token = call.request.target.query.get("continuation-token")
-    after = start_after.encode() if token is None else read_token(token, call.bucket.incarnation)
+    after = read_token(token, call.bucket.incarnation) if token else start_after.encode()
     with call.store.state.view() as view:
         page = objects_page(view, asked.query(call.bucket.incarnation), after=after)
     following = write_token(page.next, call.bucket.incarnation) if page.truncated else ""

@@ -9,7 +9,7 @@ from s3d.operations.attributes import attributes_of
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.preconditions import check_live, write_conditions
-from s3d.operations.reply import NO_CONTENT, Reply, xml_reply
+from s3d.operations.reply import Reply, no_content, xml_reply
 from s3d.protocol.composite import TYPES, combine
 from s3d.protocol.errors import S3Error
 
@@ -117,7 +117,7 @@ async def abort_upload(call: Call) -> Reply:
             incarnation=call.bucket.incarnation,
         )
     )
-    return NO_CONTENT
+    return no_content()
 
 
 def find_upload(call: Call, *, required: bool = True) -> UploadRow | None:

@@ -35,4 +35,6 @@ def xml_reply(body: bytes, *, status: int = 200, headers: Sequence[tuple[str, st
     return Reply(status, headers=(("Content-Type", "application/xml"), *headers), body=(body,))
 
 
-NO_CONTENT = Reply(204, length=-1)
+def no_content() -> Reply:
+    """204: it is done, and there is nothing to say."""
+    return Reply(204, length=-1)
