@@ -191,7 +191,7 @@ class Connection(BaseProtocol):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None or self._ending:
+        if self._parser is None:
             return
         try:
             messages, upgraded, _ = self._parser.feed_data(data)

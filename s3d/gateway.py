@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -72,7 +71,7 @@ def main() -> int:
 
 async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in flags.stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, node.id)))
     clients = [ShardClient(entry, identity=identity, quic=cluster.quic) for entry in cluster.nodes]
