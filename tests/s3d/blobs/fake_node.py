@@ -9,6 +9,7 @@ from shardd.contract.errors import (
     BadRequestError,
     DeadlineError,
     ShardConflictError,
+    ShardCorruptError,
     ShardNotFoundError,
     StaleGenerationError,
     StorageFullError,
@@ -134,5 +135,7 @@ class FakeNode:
             unit_crc(message.blob, message.shard, number, unit).to_bytes(4, "big")
             for number, unit in enumerate(units, first)
         )
-        if len(data) != message.length or crcs != message.crcs:
-            raise BadRequestError("length or checksums are wrong")
+        if len(data) != message.length:
+            raise BadRequestError("the length is wrong")
+        if crcs != message.crcs:
+            raise ShardCorruptError("the checksums are wrong")
