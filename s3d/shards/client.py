@@ -34,6 +34,7 @@ from shardd.transport.endpoint import load_engine
 from shardd.transport.engine import Engine
 from shardd.transport.native import Address
 from shardd.transport.peer import Peer
+from shardd.transport.retry import INITIAL_SIZE_MIN
 from shardd.transport.tls import PeerIdentity
 
 BACK_OFF_FIRST_S = 0.05
@@ -58,6 +59,7 @@ class ShardClient:
         self._closed = False
         self._back_off_s = BACK_OFF_FIRST_S
         self._rests_until_s = 0.0
+        self._small = False  # the last hello was lost: the next one goes in datagrams that every path takes
 
     @property
     def connected(self) -> bool:
@@ -143,8 +145,9 @@ class ShardClient:
         try:
             address = await self._resolve()
             peer = Peer(self._engine, self._identity, server=NodeId(self.node), address=address)
-            await peer.connect(self._quic.max_datagram_size)
+            await peer.connect(INITIAL_SIZE_MIN if self._small else self._quic.max_datagram_size)
         except (ShardError, OSError) as error:
+            self._small = isinstance(error, DeadlineError) and not self._small
             self._rests_until_s = loop.time() + self._back_off_s
             self._back_off_s = min(2 * self._back_off_s, BACK_OFF_MAX_S)
             raise UnreachableError(f"node {self.node}: {error}") from error

@@ -45,7 +45,11 @@ class Challenge(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True):
-    """Who the client says it is, its certificate (DER) and the Ed25519 signature of `transcript`. Reply: Welcome."""
+    """Who the client says it is, its certificate (DER) and the Ed25519 signature of `transcript`. Reply: Welcome.
+
+    `padding` is as long as the client's datagrams, so that a path that takes less shows in the hello, when it is
+    easy to come again with less, and not under the requests.
+    """
 
     OPERATION: ClassVar[int] = 0x4002
     role: Role
@@ -53,12 +57,14 @@ class Proof(msgspec.Struct, frozen=True, array_like=True):
     nonce: bytes
     certificate: bytes
     signature: bytes
+    padding: bytes = b""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True):
-    """The proof holds."""
+    """The proof holds. `padding`: as much as the proof's, for the way back."""
 
     OPERATION: ClassVar[int] = 0x4003
+    padding: bytes = b""
 
 
 def host_name(cluster: bytes, name: PeerName) -> str:

@@ -30,7 +30,7 @@ HEADER_SIZE = 40
 CLUSTER_SIZE = 16
 BODY_SIZE_MAX = 256 * 1024
 PAYLOAD_SIZE_MAX = EXTENT_SIZE_MAX
-HELLO_BODY_SIZE_MAX = 8 * 1024
+HELLO_BODY_SIZE_MAX = 56 * 1024  # a proof with a datagram's padding; below what a session keeps of a stranger
 
 _FIELDS = struct.Struct(">4sBBH16sIII")
 _CRC = struct.Struct(">I")

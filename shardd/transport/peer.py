@@ -2,14 +2,13 @@
 
 import asyncio
 import hashlib
-import secrets
 from collections import deque
 from collections.abc import Sequence
 
 from shardd.contract import hello, wire
 from shardd.contract.blobs import NodeId
 from shardd.contract.errors import DeadlineError, ForbiddenError, ShardError, UnreachableError
-from shardd.transport import datagrams
+from shardd.transport import datagrams, proof
 from shardd.transport.channel import Channel
 from shardd.transport.engine import Engine, EngineSettings
 from shardd.transport.native import Address
@@ -61,8 +60,9 @@ class Peer:
         self.channel: Channel
 
     async def connect(self, datagram_size_max: int) -> None:
-        """Handshake and hello; UnreachableError or ForbiddenError where they do not succeed within their deadline."""
-        settings = EngineSettings(self._identity, min(datagram_size_max, self._path_max), self._server)
+        """Handshake and hello; UnreachableError, or DeadlineError where the server is silent."""
+        self._datagram_size = min(datagram_size_max, self._path_max)
+        settings = EngineSettings(self._identity, self._datagram_size, self._server)
         self._connection = self._engine.client(settings)
         self.channel = Channel(self._connection, sink=self, transmit=self._socket.send)
         self._connection.connect(self._address, self._loop.time())
@@ -72,7 +72,7 @@ class Peer:
                 await self._welcome
         except TimeoutError:
             self._end("no hello in time")
-            raise UnreachableError(f"node {self._server}: no hello in time") from None
+            raise DeadlineError(f"node {self._server}: no hello in time") from None
         except asyncio.CancelledError:
             self._end("cancelled")
             raise
@@ -163,17 +163,14 @@ class Peer:
                 self._end("the server's hello is not ours")
 
     def _prove(self, server_nonce: bytes) -> bytes:
-        identity, nonce = self._identity, secrets.token_bytes(hello.NONCE_SIZE)
-        signed = hello.transcript(
-            identity.cluster,
-            client=identity.name,
+        made = proof.make(
+            self._identity,
             server=self._server,
-            nonces=(server_nonce, nonce),
+            nonce=server_nonce,
             leaf_sha256=hashlib.sha256(self._connection.peer_certificate).digest(),
+            padding=self._datagram_size,
         )
-        name = identity.name
-        proof = hello.Proof(name.role, name.node, nonce, identity.certificate, identity.sign(signed))
-        return wire.encode(proof, cluster=identity.cluster)
+        return wire.encode(made, cluster=self._identity.cluster)
 
     # Requests
 

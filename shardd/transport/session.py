@@ -8,10 +8,10 @@ from typing import Protocol
 
 from shardd.contract import hello, wire
 from shardd.contract.blobs import NodeId
-from shardd.contract.errors import BadRequestError, ForbiddenError, OverloadedError, ShardError
+from shardd.contract.errors import BadRequestError, OverloadedError, ShardError, WrongClusterError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.messages import Failure, Reply
-from shardd.transport import native
+from shardd.transport import proof
 from shardd.transport.channel import Channel, Transmit
 from shardd.transport.engine import EngineConnection
 from shardd.transport.tls import PeerIdentity
@@ -191,7 +191,7 @@ class Session:
             frame = self._hello.feed(data)
             if frame is None:
                 return
-            self.peer = self._check(frame)
+            self.peer = self._checked(frame)
         except ShardError as error:
             log.warning("a peer was refused: %s", error)
             self.close(f"refused: {error}")
@@ -199,33 +199,21 @@ class Session:
         self._proven, self._held = True, 0
         self._deadline.cancel()
         self._owner.proved(self)
-        welcome = wire.encode(hello.Welcome(), cluster=self._owner.identity.cluster)
-        self._connection.send(self._hello_stream, welcome, end=True)
+        welcome = hello.Welcome(padding=frame.body.padding)
+        data = wire.encode(welcome, cluster=self._owner.identity.cluster)
+        self._connection.send(self._hello_stream, data, end=True)
 
-    def _check(self, frame: wire.Frame) -> PeerName:
-        """Who the peer has proved to be; ForbiddenError where it has not."""
-        proof, identity = frame.body, self._owner.identity
-        if not isinstance(proof, hello.Proof) or frame.cluster != identity.cluster:
-            raise ForbiddenError("this is not a proof for this cluster")
-        if len(proof.nonce) != hello.NONCE_SIZE or not 0 <= proof.node < 1 << 32:
-            raise ForbiddenError("the proof has other sizes than ours")
-        if len(proof.certificate) > hello.CERTIFICATE_SIZE_MAX:
-            raise ForbiddenError("the certificate is too long")
-        name = PeerName(proof.role, NodeId(proof.node))
-        if name.role is not Role.ADMINISTRATOR and name.node not in self._owner.members:
-            raise ForbiddenError(f"node {name.node} is not a member of this cluster")
-        native.verify_certificate(
-            proof.certificate, identity.authority, hello.host_name(identity.cluster, name)
+    def _checked(self, frame: wire.Frame) -> PeerName:
+        owner = self._owner
+        if frame.cluster != owner.identity.cluster:
+            raise WrongClusterError("the hello is for another cluster")
+        return proof.check(
+            frame.body,
+            identity=owner.identity,
+            members=owner.members,
+            nonce=self._nonce,
+            leaf_sha256=owner.leaf_sha256,
         )
-        signed = hello.transcript(
-            identity.cluster,
-            client=name,
-            server=identity.name.node,
-            nonces=(self._nonce, proof.nonce),
-            leaf_sha256=self._owner.leaf_sha256,
-        )
-        native.verify_signature(proof.certificate, signed, proof.signature)
-        return name
 
     def _refuse_request(self, stream: int, error: ShardError, *, ended: bool) -> None:
         self._streams.pop(stream, None)

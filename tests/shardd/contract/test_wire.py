@@ -30,8 +30,8 @@ FRAMES = {
     "status": (messages.Status("ok", 3, BLOB, "0.1.0", 1_700_000_000_000_000, 10, 20, 3, 4, 5, 6), b""),
     "failure": (messages.Failure(5, "no room"), b""),
     "challenge": (hello.Challenge(bytes(32)), b""),
-    "proof": (hello.Proof(Role.GATEWAY, 3, bytes(32), b"certificate", b"signature"), b""),
-    "welcome": (hello.Welcome(), b""),
+    "proof": (hello.Proof(Role.GATEWAY, 3, bytes(32), b"certificate", b"signature", b"padding"), b""),
+    "welcome": (hello.Welcome(b"padding"), b""),
 }
 
 
