@@ -1,0 +1,27 @@
+"""Owns the proof that the operating system's files keep the engine's contract."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shardd.engine.filesystem import DiskFilesystem
+from tests.contract_suites.filesystem import FilesystemContract
+
+
+class TestDiskFilesystem(FilesystemContract):
+    @pytest.fixture
+    def filesystem(self) -> DiskFilesystem:
+        return DiskFilesystem()
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path
+
+
+def test_descriptors_go_with_the_last_reference(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    file = DiskFilesystem().create(tmp_path / "one")
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    del file
+    assert len(os.listdir("/proc/self/fd")) == before
