@@ -200,5 +200,5 @@ class Decoder:
 def _decode_body(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> object:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise CorruptFrameError(f"the body is not what its operation asks for: {error}") from None
