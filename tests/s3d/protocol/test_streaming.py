@@ -61,6 +61,12 @@ def test_signed_chunks_come_out_as_they_went_in(step: int, size: int) -> None:
     assert decode(made, Chunks(verified).body(DATA[:size], 1_024), step) == (DATA[:size], {})
 
 
+def test_no_byte_more_than_announced_is_handed_on() -> None:
+    made, _ = begin(UNSIGNED, 5)
+    with pytest.raises(S3Error):
+        made.feed(b"6\r\n")
+
+
 def test_a_piece_inside_a_chunk_is_not_copied() -> None:
     made, verified = begin(SIGNED, len(DATA))
     head, _, rest = Chunks(verified).chunk(DATA).partition(b"\r\n")

@@ -5,6 +5,7 @@ import random
 import time
 import tracemalloc
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import pytest
 from hypothesis import given
@@ -86,8 +87,15 @@ def test_bombs(name: str) -> None:
     assert peak < 50 * MIB
 
 
+@pytest.mark.parametrize("name", [name for name, bomb in BOMBS.items() if b"<!D" in bomb.upper()])
+def test_the_parser_never_sees_a_dtd(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expat, "ParserCreate", None)
+    with pytest.raises(XmlError):
+        parse(BOMBS[name])
+
+
 SLOW = {
-    "text between elements": b"<a>" + b"x<b/>" * (ELEMENTS_MAX - 1) + b"</a>",
+    "text between elements": b"<a>" + (b"x" * 36 + b"<b/>") * (ELEMENTS_MAX - 1) + b"</a>",
     "text between comments": b"<a>" + b"x<!---->" * (DOCUMENT_BYTES_MAX // 9) + b"</a>",
     "text in references": b"<a>" + b"&amp;" * (DOCUMENT_BYTES_MAX // 6) + b"</a>",
     "text in sections": b"<a>" + b"<![CDATA[x]]>" * (DOCUMENT_BYTES_MAX // 14) + b"</a>",
