@@ -77,7 +77,7 @@ class App:
         return reply
 
     def _admit(self, message: Message) -> tuple[Call, Handler]:
-        """The call that a request is, and its handler, once its signature, operation and the right to it are settled."""
+        """The call that a request is, and its handler, once signature, operation and the right to it are settled."""
         now_us = self._store.clock_us()
         target = parse_target(message.target)
         request = Request(message.method, target, parse_headers(message.raw_headers))

@@ -14,3 +14,9 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
     async with gateway(tmp_path) as made:
         await made.ok("PUT", "/bucket")
         yield made
+
+
+@pytest.fixture
+async def shared(live: Live) -> Live:
+    """A gateway for requests that must change nothing."""
+    return live

@@ -1,0 +1,96 @@
+"""DeleteObject and DeleteObjects: what is deleted is gone, and each key has its own answer."""
+
+import base64
+import hashlib
+
+import pytest
+
+from tests.s3d.live import Answer, Live
+
+
+async def delete(live: Live, document: str, *, key: str = "AKIDEXAMPLE", bucket: str = "bucket") -> Answer:
+    body = document.encode()
+    md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+    return await live.ask("POST", f"/{bucket}", body, query="delete", headers={"Content-MD5": md5}, key=key)
+
+
+def order(*keys: str, quiet: bool = False) -> str:
+    objects = "".join(f"<Object><Key>{key}</Key></Object>" for key in keys)
+    return f"<Delete>{'<Quiet>true</Quiet>' if quiet else ''}{objects}</Delete>"
+
+
+async def test_delete_answers_the_same_for_what_was_not_there(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    for _ in range(2):
+        answer = await live.ask("DELETE", "/bucket/key")
+        assert (answer.status, answer.body) == (204, b"")
+        assert "x-amz-version-id" not in answer.headers
+    assert (await live.ask("GET", "/bucket/key")).status == 404
+
+
+async def test_the_version_null_is_the_object(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    answer = await live.ok("DELETE", "/bucket/key", query="versionId=null")
+    assert answer.headers["x-amz-version-id"] == "null"
+    assert (await live.ask("GET", "/bucket/key")).status == 404
+
+
+async def test_what_is_deleted_is_condemned(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    await live.ok("DELETE", "/bucket/key")
+    with live.store.state.view() as view:
+        assert view.condemned_count() == 1
+        assert [row.blob for row in view.blobs()] == []
+
+
+async def test_a_condition_on_a_delete(live: Live) -> None:
+    put = await live.ok("PUT", "/bucket/key", b"body")
+    wrong = await live.ask("DELETE", "/bucket/key", headers={"If-Match": '"0123"'})
+    assert (wrong.status, wrong.code) == (412, "PreconditionFailed")
+    await live.ok("DELETE", "/bucket/key", headers={"If-Match": put.headers["etag"]})
+
+
+async def test_many_keys_at_once(live: Live) -> None:
+    for key in ("a", "b/c", "d"):
+        await live.ok("PUT", f"/bucket/{key}", b"body")
+    answer = await delete(live, order("a", "b/c", "absent", "a"))
+    assert answer.texts("Deleted/Key") == ["a", "b/c", "absent", "a"]
+    assert answer.texts("Error/Key") == []
+    listed = await live.ok("GET", "/bucket", query="list-type=2")
+    assert listed.texts("Contents/Key") == ["d"]
+    quiet = await delete(live, order("d", quiet=True))
+    assert len(quiet.xml()) == 0
+
+
+async def test_a_key_that_may_not_be_deleted_does_not_stop_the_others(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    answer = await delete(live, order("key", "x" * 1_025))
+    assert answer.texts("Deleted/Key") == ["key"]
+    assert answer.texts("Error/Code") == ["KeyTooLongError"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        order(),
+        order(*(f"k{number}" for number in range(1_001))),
+        "<Delete><Object><Key></Key></Object></Delete>",
+        "<Delete>",
+        "<Other><Object><Key>k</Key></Object></Other>",
+        '<!DOCTYPE Delete [<!ENTITY a "b">]><Delete><Object><Key>&a;</Key></Object></Delete>',
+    ],
+)
+async def test_documents_that_are_refused(live: Live, document: str) -> None:
+    await live.ok("PUT", "/bucket/k1", b"body")
+    answer = await delete(live, document)
+    assert (answer.status, answer.code) == (400, "MalformedXML")
+    assert (await live.ok("GET", "/bucket/k1")).body == b"body"
+
+
+async def test_a_checksum_is_required_and_checked(live: Live) -> None:
+    body = order("key").encode()
+    missing = await live.ask("POST", "/bucket", body, query="delete")
+    assert (missing.status, missing.code) == (400, "InvalidRequest")
+    md5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    wrong = await live.ask("POST", "/bucket", body, query="delete", headers={"Content-MD5": md5})
+    assert (wrong.status, wrong.code) == (400, "BadDigest")
