@@ -30,8 +30,8 @@ class Budget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release(size)
+            # Served and cancelled at once, or gone from the head of those who wait: the next may go on.
+            self.release(size if turn.done() and not turn.cancelled() else 0)
             raise
         return size
 

@@ -145,24 +145,21 @@ class BlobWriter:
         self._require()
         loop = asyncio.get_running_loop()
         self._coded = loop.create_future()
-        window = self._carry(self._stripes, self._extent, held=self._held, coded=self._coded)
-        self._flight.append(
-            loop.create_task(window, name=f"window {self._extent} of {self._plan.blob.hex()}")
-        )
+        window = self._carry(self._stripes, self._extent, coded=self._coded)
+        task = loop.create_task(window, name=f"window {self._extent} of {self._plan.blob.hex()}")
+        # Not in the coroutine: one that is cancelled before it begins has no end.
+        held = self._held
+        task.add_done_callback(lambda _: self._resources.uploads.release(held))
+        self._flight.append(task)
         self._stripes, self._held = [], 0
         self._extent += 1
 
-    async def _carry(
-        self, stripes: list[Pieces], extent: int, *, held: int, coded: asyncio.Future[None]
-    ) -> None:
+    async def _carry(self, stripes: list[Pieces], extent: int, *, coded: asyncio.Future[None]) -> None:
         try:
-            try:
-                columns = await self._code(stripes, extent)
-            finally:
-                coded.set_result(None)
-            await self._send(columns, extent)
+            columns = await self._code(stripes, extent)
         finally:
-            self._resources.uploads.release(held)
+            coded.set_result(None)
+        await self._send(columns, extent)
 
     async def _until_coded(self) -> None:
         """Digests take bytes in order, so one window is coded after the other."""

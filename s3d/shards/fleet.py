@@ -49,6 +49,7 @@ class FleetLimits:
 
     heartbeat_s: float = 0.5
     silence_s: float = 1.0  # no answer to anything for so long: down
+    lateness_s: float = 0.2  # a heartbeat that ends so much later than it should tells nothing of the node
     stall_s: float = 1.0  # puts of a node stand still for so long while another's move: given up
     standstill_s: float = 5.0  # nobody's puts move for so long: all are given up
     watch_s: float = 0.1  # how often a batch of puts looks for such nodes
@@ -191,22 +192,26 @@ class Fleet:
             started_s = self._clock()
             try:
                 health.status = await client.status(deadline_s=self.limits.silence_s)
-            except ShardError as error:
-                if not isinstance(error, DeadlineError) or health.heard_s < started_s:
-                    self._set_up(node, False)
+            except DeadlineError:
+                # A reply may wait in the socket where it was this process that had no time.
+                punctual = self._clock() < started_s + self.limits.silence_s + self.limits.lateness_s
+                if punctual and health.heard_s < started_s:
+                    self._set_up(node, up=False)
+            except ShardError:
+                self._set_up(node, up=False)
             else:
                 health.heard_s = self._clock()
-                self._set_up(node, True)
+                self._set_up(node, up=True)
             await asyncio.sleep(max(0.0, started_s + self.limits.heartbeat_s - self._clock()))
 
     def _failed(self, node: NodeId, error: ShardError) -> None:
         """A request failed: a node that cannot be reached is down at once, until its next good status."""
         if isinstance(error, UnreachableError):
-            self._set_up(node, False)
+            self._set_up(node, up=False)
         elif not isinstance(error, DeadlineError):
             self._health[node].heard_s = self._clock()
 
-    def _set_up(self, node: NodeId, up: bool) -> None:
+    def _set_up(self, node: NodeId, *, up: bool) -> None:
         self._health[node].up = up
         self._refresh()
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from shardd.contract.cluster import MIB, ErasureConfig, NodeConfig
 from tests.s3d.blobs.fake_node import FakeNode
 
 QUICK = FleetLimits(
-    heartbeat_s=0.02, silence_s=0.1, stall_s=0.2, standstill_s=0.6, watch_s=0.02, put_deadline_s=5.0
+    heartbeat_s=0.02, silence_s=0.1, stall_s=0.2, standstill_s=5.0, watch_s=0.02, put_deadline_s=5.0
 )
 
 
@@ -62,6 +63,14 @@ class Store:
                 await asyncio.sleep(0.005)
 
 
+@cache
+def ring(count: int) -> Ring:
+    """The ring of `count` nodes, made once."""
+    return Ring(
+        [NodeConfig(NodeId(number), "host", number, Path(f"/{number}")) for number in range(1, count + 1)]
+    )
+
+
 @asynccontextmanager
 async def store(
     count: int = 5, rs: ErasureConfig | None = None, *, buffer_bytes: int = 128 * MIB
@@ -70,12 +79,11 @@ async def store(
     rs = rs or ErasureConfig()
     nodes = {NodeId(number): FakeNode(NodeId(number)) for number in range(1, count + 1)}
     fleet = Fleet(nodes.values(), limits=QUICK)
-    ring = Ring([NodeConfig(number, "127.0.0.1", 9_000 + number, Path(f"/{number}")) for number in nodes])
     suspects: set[tuple[BlobId, int]] = set()
     with ThreadPoolExecutor(2) as coding:
         blobs = Blobs(
             fleet,
-            ring,
+            ring(count),
             rs=rs,
             buffer_bytes=buffer_bytes,
             coding=coding,

@@ -14,10 +14,9 @@ from s3d.metadata.commands import CreateBucket, DeletedKey, DeleteObjects, PutOb
 from s3d.metadata.log import LocalLog
 from s3d.metadata.rows import Attributes, BlobRow
 from s3d.metadata.state import State
-from s3d.placement.ring import Ring
 from shardd.contract.blobs import NodeId, new_blob_id
-from shardd.contract.cluster import MIB, GatewayConfig, NodeConfig
-from tests.s3d.blobs.conftest import Store, store
+from shardd.contract.cluster import MIB, GatewayConfig
+from tests.s3d.blobs.conftest import Store, ring, store
 
 GRACE_US = 1_000_000
 
@@ -92,7 +91,6 @@ class Making:
         self._state = State.open(self._folder / "metadata", 64 * MIB)
         self._log = LocalLog(self._state)
         suspects = Suspects()
-        ring = Ring([NodeConfig(number, "h", number, Path(f"/{number}")) for number in made.nodes])
         cluster: Cluster
 
         def now_us() -> int:
@@ -101,7 +99,7 @@ class Making:
 
         repairer = Repairer(
             made.blobs.resources,
-            ring,
+            ring(len(made.nodes)),
             states=self._state,
             log=self._log,
             config=GatewayConfig(condemned_grace_s=1.0, repair_mb_per_s=10_000.0),
@@ -225,7 +223,7 @@ async def test_one_process_leads(cluster: Cluster, tmp_path: Path) -> None:
     async with store(5) as other:
         second = Repairer(
             other.blobs.resources,
-            Ring([]),
+            ring(5),
             states=cluster.state,
             log=cluster.log,
             config=GatewayConfig(),

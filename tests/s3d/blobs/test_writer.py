@@ -1,0 +1,226 @@
+"""Proves which writes are acknowledged, what is sent where, and that a process holds no more than its budget."""
+
+import asyncio
+import hashlib
+import itertools
+import random
+import threading
+
+import pytest
+
+from s3d.blobs.errors import NotEnoughShardsError
+from shardd.contract.blobs import NodeId, new_blob_id
+from shardd.contract.cluster import MIB, ErasureConfig
+from tests.s3d.blobs.conftest import Store, store
+
+KEY = b"bucket/key"
+
+
+async def kill(five: Store, nodes: tuple[int, ...]) -> None:
+    for number, node in five.nodes.items():
+        node.dead = number in nodes
+    await five.settle()
+
+
+@pytest.mark.parametrize(
+    "dead", [dead for count in range(3) for dead in itertools.combinations(range(1, 6), count)]
+)
+async def test_two_nodes_down_are_written_around(five: Store, dead: tuple[int, ...]) -> None:
+    await kill(five, dead)
+    body = random.Random(1).randbytes(4 * MIB)
+    stored = await five.put(body)
+    assert stored.degraded == bool(dead)
+    assert {node for node, _ in stored.row.shards} == set(five.nodes) - set(dead)
+    for last in set(five.nodes) - set(dead):
+        await kill(five, (*dead, last))
+        assert await five.get(stored) == body
+
+
+@pytest.mark.parametrize("dead", [*itertools.combinations(range(1, 6), 3), (1, 2, 3, 4, 5)])
+async def test_with_three_down_nothing_is_taken(five: Store, dead: tuple[int, ...]) -> None:
+    await kill(five, dead)
+    with pytest.raises(NotEnoughShardsError):
+        five.blobs.writer(KEY, blob=new_blob_id(1), size=10, digests=None)
+    assert not five.blobs.can_write() and not any(node.puts for node in five.nodes.values())
+
+
+@pytest.mark.parametrize("full", [(1,), (2, 5)])
+async def test_full_nodes_take_nothing_new(five: Store, full: tuple[int, ...]) -> None:
+    for number in full:
+        five.nodes[NodeId(number)].full = True
+    async with asyncio.timeout(5):
+        while five.fleet.writable() & set(full):
+            await asyncio.sleep(0.005)
+    stored = await five.put(b"body")
+    assert not {node for node, _ in stored.row.shards} & set(full)
+    assert await five.get(stored) == b"body"
+
+
+@pytest.mark.parametrize("size", [4_096, 10 * MIB])
+async def test_a_node_that_dies_under_a_write_is_done_without(five: Store, size: int) -> None:
+    body = random.Random(2).randbytes(size)
+    five.nodes[NodeId(4)].dead = True
+    stored = await five.put(body)
+    assert stored.degraded and [node for node, _ in stored.row.shards].count(0) == 1
+    assert any(node == 4 for node, _, _ in stored.places)
+    assert await five.get(stored) == body
+
+
+async def test_a_small_blob_whose_nodes_die_doubles_up_before_it_gives_up(five: Store) -> None:
+    for number in (2, 4):
+        five.nodes[NodeId(number)].dead = True
+    stored = await five.put(b"small")
+    assert stored.degraded
+    assert sorted(node for node, _ in stored.row.shards) in (
+        [1, 1, 3, 3, 5],
+        [1, 1, 3, 5, 5],
+        [1, 3, 3, 5, 5],
+    )
+    assert len(stored.places) == 7
+
+
+@pytest.mark.parametrize("size", [5, 4 * MIB])
+async def test_what_cannot_be_acknowledged_says_what_to_condemn(five: Store, size: int) -> None:
+    for number in (2, 4, 5):
+        five.nodes[NodeId(number)].dead = True
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=size, digests=None)
+    with pytest.raises(NotEnoughShardsError):
+        await writer.write(bytes(size))
+        await writer.finish(b"")
+    sent = await writer.abandon()
+    assert sent is not None
+    stored = {(number, shard) for number, node in five.nodes.items() for _, shard in node.stored}
+    assert stored and stored <= {(node, shard) for node, shard, _ in sent.places}
+    assert five.blobs.resources.uploads.used == 0
+
+
+async def test_a_node_that_stands_still_is_given_up_and_a_slow_one_is_not(five: Store) -> None:
+    five.nodes[NodeId(3)].silent_puts = True
+    stored = await five.put(bytes(100_000))
+    assert [node for node, _ in stored.row.shards].count(0) == 1
+    five.nodes[NodeId(3)].silent_puts = False
+    five.nodes[NodeId(3)].slow_s = 0.05
+    stored = await five.put(bytes(100_000))
+    assert not stored.degraded
+
+
+async def test_slow_nodes_together_are_waited_for(five: Store) -> None:
+    for node in five.nodes.values():
+        node.slow_s = 0.4
+    assert not (await five.put(bytes(100_000))).degraded
+
+
+async def test_a_refused_extent_gives_up_its_shard(five: Store) -> None:
+    blob = new_blob_id(1)
+    for node in five.nodes.values():
+        node.deleted[blob, 2] = 1
+    writer = five.blobs.writer(KEY, blob=blob, size=3, digests=None)
+    await writer.write(b"abc")
+    stored = await writer.finish(b"")
+    assert stored.row.shards[2] == (0, 0) and stored.degraded
+
+
+@pytest.mark.parametrize("size", [0, 10, 65_537, 3 * MIB, 3 * MIB + 1, 9 * MIB])
+async def test_the_identity_is_in_the_last_record_of_each_shard(five: Store, size: int) -> None:
+    stored = await five.put(bytes(size))
+    for shard, (node, _) in enumerate(stored.row.shards):
+        extents = sorted(five.nodes[NodeId(node)].stored[stored.blob, shard].items())
+        assert [number for number, _ in extents] == list(range(max(1, -(-size // (3 * MIB)))))
+        marks = [(message.last, message.identity) for _, (message, _) in extents]
+        assert marks == [(False, b"")] * (len(extents) - 1) + [(True, b"identity")]
+
+
+@pytest.mark.parametrize("size", [0, 1, 40_000, 7 * MIB + 1])
+@pytest.mark.parametrize("known", [True, False])
+async def test_digests_see_the_body_in_order_before_the_end_is_sent(
+    five: Store, size: int, known: bool
+) -> None:
+    body = random.Random(3).randbytes(size)
+    digest = hashlib.md5()
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=size if known else None, digests=digest)
+    chance, at = random.Random(4), 0
+    while at < size:
+        step = chance.choice([1, 1_000, 65_536, 200_000, 4 * MIB])
+        await writer.write(body[at : at + step])
+        at += step
+    await writer.drain()
+    assert digest.digest() == hashlib.md5(body).digest()
+    assert not any(
+        message.last
+        for node in five.nodes.values()
+        for one in node.stored.values()
+        for message, _ in one.values()
+    )
+    stored = await writer.finish(b"")
+    assert await five.get(stored) == body
+
+
+async def test_an_abandoned_writer_holds_nothing_and_runs_nothing(five: Store) -> None:
+    for node in five.nodes.values():
+        node.slow_s = 0.3
+    before = asyncio.all_tasks()
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=9 * MIB, digests=None)
+    await writer.write(bytes(8 * MIB))
+    assert five.blobs.resources.uploads.used > 0
+    assert await writer.abandon() is not None or not any(node.puts for node in five.nodes.values())
+    assert five.blobs.resources.uploads.used == 0
+    assert asyncio.all_tasks() == before
+
+
+async def test_nothing_sent_is_nothing_to_condemn(five: Store) -> None:
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=9 * MIB, digests=None)
+    await writer.write(bytes(MIB))
+    assert await writer.abandon() is None
+
+
+async def test_many_uploads_share_a_small_budget_without_deadlock() -> None:
+    async with store(buffer_bytes=32 * MIB) as made:
+        budget = made.blobs.resources.uploads
+        assert budget.limit < 3 * 5 * MIB
+        body = random.Random(5).randbytes(7 * MIB)
+        async with asyncio.timeout(60):
+            stored = await asyncio.gather(
+                *(made.put(body, key=b"bucket/%d" % number) for number in range(12))
+            )
+        assert budget.used == 0
+        for one in stored:
+            assert await made.get(one) == body
+
+
+async def test_a_window_larger_than_the_budget_goes_alone() -> None:
+    async with store(buffer_bytes=4 * MIB) as made:
+        body = random.Random(6).randbytes(7 * MIB)
+        async with asyncio.timeout(60):
+            for stored in await asyncio.gather(made.put(body), made.put(body)):
+                assert await made.get(stored) == body
+
+
+async def test_small_bodies_are_coded_here_and_big_ones_in_a_coding_thread(five: Store) -> None:
+    class Watch:
+        def __init__(self) -> None:
+            self.threads: set[int] = set()
+
+        def update(self, data: bytes, /) -> None:
+            self.threads.add(threading.get_ident())
+
+    for size, inline in ((4_096, True), (MIB, False)):
+        watch = Watch()
+        writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=size, digests=watch)
+        await writer.write(bytes(size))
+        await writer.drain()
+        assert (watch.threads == {threading.get_ident()}) is inline
+        await writer.abandon()
+
+
+@pytest.mark.parametrize(("k", "m", "nodes"), [(1, 0, 1), (1, 1, 2), (2, 1, 3), (4, 2, 6), (8, 4, 12)])
+@pytest.mark.parametrize("codec", ["isal", "zfec"])
+async def test_other_codes(k: int, m: int, nodes: int, codec: str) -> None:
+    async with store(nodes, ErasureConfig(data=k, parity=m, codec=codec)) as made:  # type: ignore[arg-type]
+        for size in (0, 1, k * 65_536 + 5, 3 * MIB):
+            body = random.Random(size).randbytes(size)
+            stored = await made.put(body)
+            assert not stored.degraded and await made.get(stored) == body
+            dead = random.Random(size + 1).sample(sorted(made.nodes), m)
+            await kill(made, tuple(dead))
+            assert await made.get(stored) == body
+            await kill(made, ())

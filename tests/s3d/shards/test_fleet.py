@@ -1,0 +1,185 @@
+"""Proves who is seen as up, how soon, and which puts are waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from s3d.shards.fleet import Extent, Fleet, FleetLimits
+from shardd.contract.blobs import NodeId, new_blob_id, unit_crc
+from shardd.contract.cluster import ErasureConfig
+from shardd.contract.errors import (
+    DeadlineError,
+    ShardError,
+    ShardNotFoundError,
+    StorageFullError,
+    UnreachableError,
+)
+from shardd.contract.messages import GetUnits, PutExtent
+from tests.s3d.blobs.fake_node import FakeNode
+
+LIMITS = FleetLimits(
+    heartbeat_s=0.02, silence_s=0.1, stall_s=0.1, standstill_s=0.5, watch_s=0.02, put_deadline_s=9.0
+)
+BLOB = new_blob_id(1)
+
+
+@asynccontextmanager
+async def running(
+    count: int = 5, limits: FleetLimits = LIMITS
+) -> AsyncIterator[tuple[Fleet, list[FakeNode]]]:
+    nodes = [FakeNode(NodeId(number)) for number in range(1, count + 1)]
+    fleet = Fleet(nodes, limits=limits)
+    task = asyncio.create_task(fleet.run())
+    try:
+        await until(fleet, {node.node for node in nodes})
+        yield fleet, nodes
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(fleet: Fleet, up: set[NodeId]) -> None:
+    async with asyncio.timeout(5):
+        while fleet.up() != up:
+            await asyncio.sleep(0.002)
+
+
+def extent(node: int, shard: int = 0) -> Extent:
+    crcs = unit_crc(BLOB, shard, 0, b"unit").to_bytes(4, "big")
+    return Extent(NodeId(node), PutExtent(BLOB, shard, 0, 1, 4, crcs, True), [b"unit"])
+
+
+def kinds(outcomes: list[ShardError | None]) -> list[type]:
+    return [type(outcome) for outcome in outcomes]
+
+
+async def test_nobody_is_up_before_the_first_answer() -> None:
+    fleet = Fleet([FakeNode(NodeId(1))])
+    assert not fleet.up() and not fleet.writable() and fleet.statuses() == {1: None}
+    assert not fleet.can_write(ErasureConfig(data=1, parity=0))
+
+
+async def test_a_refused_request_takes_its_node_down_at_once_and_a_status_brings_it_back() -> None:
+    async with running(limits=FleetLimits(heartbeat_s=0.05)) as (fleet, nodes):
+        nodes[1].dead = True
+        with pytest.raises(UnreachableError):
+            await fleet.get(NodeId(2), GetUnits(BLOB, 0, 0, 0, 1), deadline_s=1)
+        assert fleet.up() == {1, 3, 4, 5} and fleet.statuses()[NodeId(2)] is None
+        nodes[1].dead = False
+        await until(fleet, {NodeId(number) for number in range(1, 6)})
+
+
+async def test_silence_takes_a_node_down() -> None:
+    async with running() as (fleet, nodes):
+        nodes[2].silent = True
+        await until(fleet, {NodeId(number) for number in (1, 2, 4, 5)})
+        nodes[2].silent = False
+        await until(fleet, {NodeId(number) for number in range(1, 6)})
+
+
+async def test_a_late_process_does_not_blame_its_nodes() -> None:
+    """The deadline of the heartbeat passes while this process has no time, so it says nothing about the node."""
+    times = iter([float(number) for number in range(0, 10_000, 5)])
+    nodes = [FakeNode(NodeId(1))]
+    fleet = Fleet(nodes, limits=LIMITS, clock=lambda: next(times))
+    task = asyncio.create_task(fleet.run())
+    await until(fleet, {NodeId(1)})
+    nodes[0].silent = True
+    for _ in range(30):
+        await asyncio.sleep(0.01)
+    assert fleet.up() == {1}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_miss_is_no_fault_of_the_node() -> None:
+    async with running() as (fleet, _):
+        with pytest.raises(ShardNotFoundError):
+            await fleet.get(NodeId(2), GetUnits(BLOB, 0, 0, 0, 1), deadline_s=1)
+        assert len(fleet.up()) == 5
+
+
+async def test_a_full_node_is_up_and_takes_nothing() -> None:
+    async with running() as (fleet, nodes):
+        nodes[0].full = True
+        async with asyncio.timeout(5):
+            while NodeId(1) in fleet.writable():
+                await asyncio.sleep(0.002)
+        assert NodeId(1) in fleet.up()
+        assert kinds(await fleet.put_all([extent(1)])) == [StorageFullError]
+
+
+@pytest.mark.parametrize(("down", "answer"), [(0, True), (2, True), (3, False), (5, False)])
+async def test_it_knows_whether_a_put_would_be_acknowledged(down: int, answer: bool) -> None:
+    async with running() as (fleet, nodes):
+        for node in nodes[:down]:
+            node.dead = True
+        await until(fleet, {node.node for node in nodes[down:]})
+        assert fleet.can_write(ErasureConfig()) is answer
+
+
+async def test_outcomes_stand_in_the_order_of_the_extents() -> None:
+    async with running() as (fleet, nodes):
+        nodes[1].dead = True
+        nodes[3].full = True
+        outcomes = await fleet.put_all([extent(5), extent(4, 1), extent(2, 2), extent(1, 3)])
+        assert kinds(outcomes) == [type(None), StorageFullError, UnreachableError, type(None)]
+
+
+async def test_a_node_that_stands_still_while_others_move_is_given_up() -> None:
+    async with running() as (fleet, nodes):
+        nodes[0].silent_puts = True
+        async with asyncio.timeout(3):
+            assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError, type(None)]
+        assert len(fleet.up()) == 5
+
+
+async def test_a_slow_put_is_waited_for_while_its_node_moves() -> None:
+    """A node with a long queue answers others in the meantime: it does not stand still."""
+    async with running() as (fleet, nodes):
+        nodes[0].slow_s = nodes[1].slow_s = 0.06
+
+        async def traffic() -> None:
+            for shard in range(2, 12):
+                await fleet.put_all([extent(1, shard)])
+
+        other = asyncio.create_task(traffic())
+        await asyncio.sleep(0)
+        nodes[0].slow_s = 0.3
+        slow = asyncio.create_task(fleet.put_all([extent(1), extent(2, 1)]))
+        await asyncio.sleep(0)
+        nodes[0].slow_s = 0.03
+        assert kinds(await slow) == [type(None), type(None)]
+        await other
+
+
+async def test_when_all_stand_still_they_are_given_up_later() -> None:
+    async with running() as (fleet, nodes):
+        for node in nodes:
+            node.silent_puts = True
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError] * 2
+        assert LIMITS.standstill_s <= loop.time() - began_s < LIMITS.put_deadline_s
+
+
+async def test_puts_to_a_node_that_goes_down_end() -> None:
+    async with running(limits=FleetLimits(heartbeat_s=0.02, silence_s=0.1, stall_s=60, watch_s=0.02)) as (
+        fleet,
+        nodes,
+    ):
+        nodes[0].silent = True
+        async with asyncio.timeout(3):
+            assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError, type(None)]
+
+
+async def test_latencies_are_kept_per_node() -> None:
+    async with running() as (fleet, nodes):
+        await fleet.put_all([extent(1), extent(2)])
+        nodes[1].slow_s = 0.05
+        for node in (1, 2):
+            await fleet.get(NodeId(node), GetUnits(BLOB, 0, 0, 0, 1), deadline_s=1)
+        assert fleet.latency_s(NodeId(1)) < 0.05 <= fleet.latency_s(NodeId(2))
+        assert fleet.latency_s(NodeId(3)) == 0.0
