@@ -7,8 +7,6 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console
-
 from s3d.access import administrator
 from s3d.ctl import client, tables
 from shardd.contract import flags

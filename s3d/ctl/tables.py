@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -15,6 +16,17 @@ def size(count_bytes: float) -> str:
             break
         count_bytes /= 1024
     return f"{count_bytes:.0f} {unit}" if unit == "B" or count_bytes >= 100 else f"{count_bytes:.1f} {unit}"
+
+
+def show_status(status: Mapping[str, Any]) -> None:
+    """The nodes, what awaits repair, and whether a write would be acknowledged now."""
+    console = Console()
+    console.print(nodes_table(status))
+    waiting = f"degraded blobs: {status['degraded_blobs']}, condemned: {status['condemned']}"
+    writes = (
+        "writes are acknowledged" if status["writable"] else "[red]writes are refused: too few nodes are up"
+    )
+    console.print(f"{waiting}; {writes}", highlight=False)
 
 
 def nodes_table(status: Mapping[str, Any]) -> Table:
