@@ -103,7 +103,7 @@ class Client:
                 "GET", f"/{bucket}", query=[*query, ("continuation-token", token)] if token else query
             )
             if reply.status != 200:
-                raise NoReplyError(f"list: {reply.status} {reply.code}")
+                raise NoReplyError(f"LIST {reply.status} {reply.code}")
             found |= zip(reply.texts("Key"), reply.texts("ETag"), strict=True)
             tokens = reply.texts("NextContinuationToken")
             if not tokens:
@@ -134,12 +134,12 @@ class Client:
         try:
             connection = self._connection()
         except OSError as error:
-            raise UnsentError(f"{self.host}: {error!r}") from error
+            raise UnsentError(f"no connection: {error!r}") from error
         try:
             return self._exchange(connection, data, head_only, hang_up)
         except (OSError, BrokenReplyError) as error:
             self.close()
-            raise NoReplyError(f"{self.host}: {error!r}") from error
+            raise NoReplyError(f"no reply: {error!r}") from error
 
     def _exchange(self, connection: socket.socket, data: bytes, head_only: bool, hang_up: bool) -> Reply:
         with suppress(

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -19,10 +20,10 @@ PAUSE_AFTER_FAILURE_S = 0.05
 
 @dataclass(slots=True)
 class Counts:
-    """What a load did. `failures`: errors and missing answers, which a drill may allow; faults are never allowed."""
+    """What a load did. `failures`: errors and missing answers by kind, which a drill may allow; faults are never."""
 
     operations: int = 0
-    failures: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
 
@@ -78,8 +79,8 @@ class Load:
             key = f"{prefix}{slot}.{lives[slot]}"
             try:
                 self._count(fault=self._act(chance.choice(clients), key, serial=serial, chance=chance))
-            except NoReplyError:
-                self._count(failed=True)
+            except NoReplyError as error:
+                self._count(failure=str(error))
                 self._stop.wait(PAUSE_AFTER_FAILURE_S)
         for client in clients:
             client.close()
@@ -102,7 +103,7 @@ class Load:
     def _read(self, client: Client, key: str) -> str:
         reply = client.get(self.bucket, key)
         if reply.status not in (200, 404):
-            raise NoReplyError(f"GET {key}: {reply.status} {reply.code}")
+            raise NoReplyError(f"GET {reply.status} {reply.code}")
         return self.ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
 
     def _write(self, key: str, wanted: Content | None, send: Callable[[], Reply]) -> None:
@@ -115,12 +116,13 @@ class Load:
             raise
         if reply.status not in (200, 204):
             self.ledger.doubt(key, wanted)
-            raise NoReplyError(f"{key}: {reply.status} {reply.code}")
+            raise NoReplyError(f"PUT, DELETE {reply.status} {reply.code}")
         self.ledger.acknowledge(key, wanted)
 
-    def _count(self, *, fault: str = "", failed: bool = False) -> None:
+    def _count(self, *, fault: str = "", failure: str = "") -> None:
         with self._lock:
-            self.counts.operations += not failed
-            self.counts.failures += failed
+            self.counts.operations += not failure
+            if failure:
+                self.counts.failures[failure] += 1
             if fault:
                 self.counts.faults.append(fault)

@@ -36,29 +36,23 @@ def ledger(mortal: Cluster) -> Ledger:
     return Ledger(Bodies(7))
 
 
-@pytest.fixture
-def load(mortal: Cluster, ledger: Ledger) -> Iterator[Load]:
-    """Six clients at work until the test ends."""
-    with working_on(mortal, ledger, seed()) as working:
-        yield working
-
-
-def test_a_shard_server_is_killed(mortal: Cluster, load: Load, tally: MakeTally):
+def test_a_shard_server_is_killed(mortal: Cluster, ledger: Ledger, tally: MakeTally):
     cycles, chance = tally("T-C2", variable="QUOIN_TC2_CYCLES", default=100), random.Random(seed())
-    for number in cycles.rounds():
-        node = mortal.nodes[number % len(mortal.nodes)]
-        victim = wait_until(
-            lambda node=node: mortal.pids("shardd.daemon", node), within_s=RETURN_S_MAX, what="it is back"
-        )
-        time.sleep(chance.uniform(0.0, 0.1))  # the instant is the point: anywhere in the load
-        if number // len(mortal.nodes) % KILLS_A_LAUNCHER:
-            os.kill(victim, signal.SIGKILL)
-        else:  # its launcher, too: a new one has forgotten how often its child died, and starts it again at once
-            mortal.kill(node)
-            mortal.start(node)
-        load.wait_for(OPERATIONS_BETWEEN, deadline_s=RETURN_S_MAX)
-        assert not load.counts.faults, load.counts.faults[:5]
-        cycles.hold()
+    with working_on(mortal, ledger, chance.randrange(2**32)) as load:
+        for number in cycles.rounds():
+            node = mortal.nodes[number % len(mortal.nodes)]
+            (victim,) = wait_until(
+                lambda node=node: mortal.pids("shardd.daemon", node), within_s=RETURN_S_MAX, what="it is back"
+            )
+            time.sleep(chance.uniform(0.0, 0.1))  # the instant is the point: anywhere in the load
+            if number // len(mortal.nodes) % KILLS_A_LAUNCHER:
+                os.kill(victim, signal.SIGKILL)
+            else:  # its launcher, too: a new one has forgotten how often its child died, and starts it again at once
+                mortal.kill(node)
+                mortal.start(node)
+            load.wait_for(OPERATIONS_BETWEEN, deadline_s=RETURN_S_MAX)
+            assert not load.counts.faults, load.counts.faults[:5]
+            cycles.hold()
     check(mortal, load)
 
 
@@ -115,7 +109,7 @@ def working_on(store: Cluster, ledger: Ledger, number: int) -> Load:
 
 def check(store: Cluster, load: Load) -> None:
     """No fault under load, and none in what is there now."""
-    print(f"load: {load.counts.operations} operations, {load.counts.failures} failures")
+    print(f"load: {load.counts.operations} operations, failures: {dict(load.counts.failures)}")
     assert not load.counts.faults, load.counts.faults[:5]
     judge(store, load.ledger)
 
