@@ -38,13 +38,7 @@ def print_status(cluster: Cluster, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(status, indent=2))
         return
-    console = Console()
-    console.print(tables.nodes_table(status))
-    waiting = f"degraded blobs: {status['degraded_blobs']}, condemned: {status['condemned']}"
-    writes = (
-        "writes are acknowledged" if status["writable"] else "[red]writes are refused: too few nodes are up"
-    )
-    console.print(f"{waiting}; {writes}", highlight=False)
+    tables.show_status(status)
 
 
 def print_check(cluster: Cluster, arguments: argparse.Namespace) -> None:
