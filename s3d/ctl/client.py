@@ -61,8 +61,8 @@ def signed_headers(key: AuthConfig, region: str, path: str, *, host: str, now_s:
     scope = f"{date[:8]}/{region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
     lines = f"host:{host}\nx-amz-content-sha256:{_NOTHING}\nx-amz-date:{date}\n"
     canonical = f"GET\n{path}\n\n{lines}\n{_SIGNED}\n{_NOTHING}"
-    secret = sigv4.signing_key(key.secret_access_key, date[:8], region)
-    signature = sigv4.sign(secret, sigv4.string_to_sign(date, scope, canonical))
+    secret = sigv4.signing_key(key.secret_access_key, scope)
+    signature = sigv4.sign(secret, sigv4.string_to_sign(canonical, amz_date=date, scope=scope))
     return {
         "Host": host,
         "X-Amz-Content-Sha256": _NOTHING,

@@ -206,9 +206,11 @@ class Digests:
             )
         if claims.algorithm is None or self._checksum is None:
             return {}
-        return {claims.algorithm.name: self._check_checksum(claims.algorithm, self._checksum, trailers)}
+        return {
+            claims.algorithm.name: self._check_checksum(claims.algorithm, self._checksum, trailers=trailers)
+        }
 
-    def _check_checksum(self, algorithm: Algorithm, computed: _Hash, trailers: Mapping[str, str]) -> str:
+    def _check_checksum(self, algorithm: Algorithm, computed: _Hash, *, trailers: Mapping[str, str]) -> str:
         value = base64.b64encode(computed.digest()).decode("ascii")
         if self._claims.computed:
             return value

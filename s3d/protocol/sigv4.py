@@ -21,10 +21,10 @@ _SPACES: Final = re.compile(r"[ \t]+", re.ASCII)
 
 
 @lru_cache(maxsize=SIGNING_KEYS_CACHED_MAX)
-def signing_key(secret: str, date: str, region: str) -> bytes:
-    """The key that signs for one day, region and S3: four HMACs, so it is kept."""
+def signing_key(secret: str, scope: str) -> bytes:
+    """The key that signs for a scope, date/region/service/terminator: four HMACs, so it is kept."""
     key = f"AWS4{secret}".encode()
-    for part in (date, region, SERVICE, TERMINATOR):
+    for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
@@ -34,12 +34,12 @@ def sign(key: bytes, to_sign: str) -> str:
     return hmac.digest(key, to_sign.encode(), "sha256").hex()
 
 
-def string_to_sign(amz_date: str, scope: str, canonical: str) -> str:
-    """Task 2 of SigV4; `scope` is date/region/service/terminator."""
+def string_to_sign(canonical: str, *, amz_date: str, scope: str) -> str:
+    """Task 2 of SigV4, for a canonical request."""
     return f"{ALGORITHM}\n{amz_date}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def canonical_request(request: Request, signed_headers: str, payload_hash: str) -> str:
+def canonical_request(request: Request, *, signed_headers: str, payload_hash: str) -> str:
     """Task 1 of SigV4, from the resolved target and the headers as they are read everywhere else."""
     target, headers = request.target, request.headers
     try:

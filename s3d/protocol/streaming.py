@@ -56,7 +56,7 @@ def decoder(verified: Verified, headers: Mapping[str, str]) -> "AwsChunkedDecode
         return None
     if len(declared) > TRAILERS_MAX or any(not name.startswith("x-amz-checksum-") for name in declared):
         raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
-    return AwsChunkedDecoder(verified, decoded_length(headers), declared)
+    return AwsChunkedDecoder(verified, decoded_length(headers), declared=declared)
 
 
 def decoded_length(headers: Mapping[str, str]) -> int:
@@ -72,7 +72,7 @@ def decoded_length(headers: Mapping[str, str]) -> int:
 class AwsChunkedDecoder:
     """Bytes of the body in, bytes of the object out; never more of them than `decoded_length`."""
 
-    def __init__(self, verified: Verified, decoded_length: int, declared: frozenset[str]) -> None:
+    def __init__(self, verified: Verified, decoded_length: int, *, declared: frozenset[str]) -> None:
         """`declared` are the names of the x-amz-trailer header, in lower case."""
         self._chain = None if verified.payload is PayloadMode.UNSIGNED_CHUNKS_TRAILER else _Chain(verified)
         self._declared = declared
@@ -221,14 +221,14 @@ class _Chain:
 
     def end(self) -> None:
         content = f"{_EMPTY_SHA256}\n{self._hash.hexdigest()}"
-        self._check("AWS4-HMAC-SHA256-PAYLOAD", content, self._claimed)
+        self._check("AWS4-HMAC-SHA256-PAYLOAD", content, claimed=self._claimed)
 
     def end_trailers(self, trailers: Mapping[str, str], claimed: bytes) -> None:
         lines = "".join(f"{name}:{value}\n" for name, value in trailers.items())
         content = hashlib.sha256(lines.encode("ascii")).hexdigest()
-        self._check("AWS4-HMAC-SHA256-TRAILER", content, claimed.decode("ascii"))
+        self._check("AWS4-HMAC-SHA256-TRAILER", content, claimed=claimed.decode("ascii"))
 
-    def _check(self, kind: str, content: str, claimed: str) -> None:
+    def _check(self, kind: str, content: str, *, claimed: str) -> None:
         expected = sign(self._key, f"{kind}\n{self._prefix}{self._previous}\n{content}")
         if not hmac.compare_digest(expected, claimed):
             raise S3Error("SignatureDoesNotMatch")

@@ -7,9 +7,10 @@ import zlib
 import google_crc32c
 import pytest
 
+from s3d.protocol.authorization import Mechanism
 from s3d.protocol.checksums import ALGORITHMS, Claims, Digests, read_claims
 from s3d.protocol.errors import S3Error
-from s3d.protocol.signature import Mechanism, PayloadMode, Verified
+from s3d.protocol.signature import PayloadMode, Verified
 
 DATA = b"123456789"
 # The check values of the CRC catalogue, and of the hashes' own standards.
