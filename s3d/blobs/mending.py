@@ -79,7 +79,7 @@ async def mend(resources: Resources, mending: Mending, pace: Pace) -> tuple[tupl
     row = mending.row
     if not mending.moves:
         return row.shards
-    generation = 1 + max((made for _, made in row.shards), default=0)
+    generation = row.next_generation
     identity = await _identity(resources, mending)
     for _ in range(GENERATIONS_TRIED_MAX):
         try:

@@ -231,7 +231,8 @@ class Condemn(Command, frozen=True, array_like=True, tag=True, kw_only=True):
 class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Swap the placement of a blob from `expected` to `shards`; places that are left, or refused, are condemned.
 
-    Errors: OperationAborted where the blob is gone or its placement is not `expected`.
+    Shards that arrive somewhere carry the row's `next_generation`, or a later one. Errors: OperationAborted where
+    the blob is gone, its placement is not `expected`, or shards of that generation are condemned.
     """
 
     blob: bytes

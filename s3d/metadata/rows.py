@@ -152,6 +152,12 @@ class BlobRow(Row, frozen=True, array_like=True):
     references: int = 1
     created_us: int = 0
     filed: int = 0  # 1 + the survivors that its degraded row is filed under; 0 where it has none
+    spent: int = 0  # generations up to this one may be condemned where the row does not say
+
+    @property
+    def next_generation(self) -> int:
+        """The generation for shards that are put somewhere else: above all that a delete may still be on its way to."""
+        return 1 + max(self.spent, max((generation for _, generation in self.shards), default=0))
 
     @property
     def stored(self) -> int:

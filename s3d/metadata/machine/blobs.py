@@ -35,6 +35,9 @@ def relocate(step: Step, command: Relocate) -> Outcome:
     row = step.view.blob(command.blob)
     if row is None or row.shards != command.expected:
         raise Refused("OperationAborted", "the placement was changed")
+    arrived = set(places_of(command.shards)) - set(places_of(row.shards))
+    if any(generation <= row.spent for _, _, generation in arrived):
+        raise Refused("OperationAborted", "shards of that generation are condemned")
     moved = msgspec.structs.replace(row, shards=command.shards, filed=0)
     step.unfile(command.blob, row)
     if command.degraded:
@@ -48,12 +51,20 @@ def relocate(step: Step, command: Relocate) -> Outcome:
 
 
 def condemn_moved(step: Step, command: Relocate) -> None:
-    """The shards that a refused Relocate had made, where the blob's row does not name them."""
+    """The shards that a refused Relocate had made, but never one in a place where the blob has that shard.
+
+    Deleting a generation deletes those before it, so no later placement may use one up to it.
+    """
     row = step.view.blob(command.blob)
-    named = set(places_of(row.shards)) if row is not None else set()
-    extra = set(places_of(command.shards)) - set(places_of(command.expected)) - named
-    if extra:
-        step.condemn_places(command.blob, tuple(sorted(extra)), command.grace_us)
+    kept = {place[:2] for place in places_of(row.shards)} if row is not None else set()
+    made = set(places_of(command.shards)) - set(places_of(command.expected))
+    extra = tuple(sorted(place for place in made if place[:2] not in kept))
+    if not extra:
+        return
+    step.condemn_places(command.blob, extra, command.grace_us)
+    if row is not None:
+        spent = max(row.spent, *(generation for _, _, generation in extra))
+        step.put(tables.BLOBS, command.blob, msgspec.structs.replace(row, spent=spent))
 
 
 def mark_degraded(step: Step, command: MarkDegraded) -> Outcome:

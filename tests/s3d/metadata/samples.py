@@ -33,6 +33,7 @@ BLOB_ROW = rows.BlobRow(
     references=2,
     created_us=TIME_US,
     filed=5,
+    spent=2,
 )
 
 ROWS: dict[str, rows.Row] = {

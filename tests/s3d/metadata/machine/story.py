@@ -124,6 +124,14 @@ def check(reads: tables.Reads) -> None:
     filed = {at: blob for at, blob, _ in view.degraded()}
     assert filed == {keys.degraded_key(row.filed - 1, blob): blob for blob, row in blobs.items() if row.filed}
 
+    for at, raw in reads.scan(tables.CONDEMNED, b"", b""):
+        doomed = decode_row(CondemnedRow, at, raw)
+        kept = blobs.get(doomed.blob)
+        for node, shard, generation in doomed.places if kept else ():
+            assert kept is not None and not (
+                kept.shards[shard][0] == node and kept.shards[shard][1] <= generation
+            )
+
     whole = {
         row.blob
         for at, raw in reads.scan(tables.CONDEMNED, b"", b"")

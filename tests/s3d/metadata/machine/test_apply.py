@@ -116,7 +116,8 @@ class Teller:
             case 3:
                 tell(commands.MarkDegraded, blob=blob, suspects=(self.chance.randrange(5),))
             case 4 | 5 if row is not None:
-                moved = tuple((self.chance.randint(1, 5), generation + 1) for _, generation in row.shards)
+                generation = row.next_generation if self.chance.random() < 0.7 else self.chance.randint(1, 5)
+                moved = tuple((self.chance.randint(1, 5), generation) for _ in row.shards)
                 expected = self.chance.choice((row.shards, moved))
                 short = self.chance.random() < 0.5
                 tell(commands.Relocate, blob=blob, expected=expected, shards=moved, degraded=short)

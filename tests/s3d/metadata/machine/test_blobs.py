@@ -51,7 +51,7 @@ def test_a_short_blob_is_filed_by_its_survivors_fewest_first(story: Story) -> No
 
 def test_relocate_swaps_the_placement_and_condemns_what_is_left(story: Story) -> None:
     story.put(b"k", row=blob_row(shards=SHORT), degraded=True)
-    moved = ((1, 0), (3, 1), (3, 0), (4, 0), (5, 0))
+    moved = ((1, 0), (3, 1), (3, 1), (4, 0), (5, 1))
     outcome = story.tell(
         commands.Relocate, blob=blob_id(1), expected=SHORT, shards=moved, degraded=False, grace_us=5
     )
@@ -66,7 +66,7 @@ def test_relocate_swaps_the_placement_and_condemns_what_is_left(story: Story) ->
 
 def test_relocate_may_leave_a_blob_degraded(story: Story) -> None:
     story.put(b"k", row=blob_row(shards=SHORT), degraded=True)
-    moved = ((1, 0), (2, 0), (3, 0), (4, 0), (0, 0))
+    moved = ((1, 0), (2, 0), (3, 1), (4, 0), (0, 0))
     story.tell(commands.Relocate, blob=blob_id(1), expected=SHORT, shards=moved, degraded=True)
     assert [(survivors, blob) for survivors, blob, _ in degraded(story)] == [(4, blob_id(1))]
     check(story.tables)
@@ -82,6 +82,32 @@ def test_a_relocate_from_another_placement_condemns_what_it_had_made(story: Stor
     )
     [(_, row)] = story.view.condemned(LATER)
     assert (row.blob, row.places, row.whole) == (blob_id(1), ((7, 0, 1),), False)
+    check(story.tables)
+
+
+def test_a_refused_relocate_condemns_no_place_that_the_blob_is_in(story: Story) -> None:
+    story.put(b"k")
+    wrong = ((9, 0), *SHARDS[1:])
+    for moved in (SHARDS, ((1, 3), *SHARDS[1:])):  # the very place; the same node under another generation
+        outcome = story.tell(commands.Relocate, blob=blob_id(1), expected=wrong, shards=moved)
+        assert outcome.error == "OperationAborted"
+    assert story.view.condemned_count() == 0
+    check(story.tables)
+
+
+def test_a_generation_that_is_condemned_somewhere_is_never_placed_again(story: Story) -> None:
+    story.put(b"k")
+    wrong = ((9, 0), *SHARDS[1:])
+    late = ((7, 4), *SHARDS[1:])
+    story.tell(commands.Relocate, blob=blob_id(1), expected=wrong, shards=late)
+    blob = story.view.blob(blob_id(1))
+    assert blob is not None and (blob.spent, blob.next_generation) == (4, 5)
+    assert (
+        story.tell(commands.Relocate, blob=blob_id(1), expected=SHARDS, shards=late).error
+        == "OperationAborted"
+    )
+    later = ((7, 5), *SHARDS[1:])
+    assert story.tell(commands.Relocate, blob=blob_id(1), expected=SHARDS, shards=later).error == ""
     check(story.tables)
 
 
@@ -112,6 +138,18 @@ def test_swept_shards_are_forgotten_and_the_rest_is_tried_again_later(story: Sto
     story.tell(commands.Swept, items=(SweptItem(key),))
     assert not story.view.condemned_blob(one.blob) and story.view.condemned_count() == 0
     assert not story.tell(commands.Swept, items=(SweptItem(key),)).changed
+    check(story.tables)
+
+
+def test_a_blob_is_condemned_until_all_of_it_is_swept_not_what_was_moved_before(story: Story) -> None:
+    story.put(b"k")
+    story.tell(commands.Relocate, blob=blob_id(1), expected=SHARDS, shards=((7, 1), *SHARDS[1:]))
+    story.delete(b"k")
+    moved, whole = (key for key, _ in story.view.condemned(LATER))
+    story.tell(commands.Swept, items=(SweptItem(moved),))
+    assert story.view.condemned_blob(blob_id(1))
+    story.tell(commands.Swept, items=(SweptItem(whole),))
+    assert not story.view.condemned_blob(blob_id(1))
     check(story.tables)
 
 

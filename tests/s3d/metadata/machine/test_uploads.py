@@ -146,6 +146,8 @@ def test_many_parts_are_in_pages_and_a_range_reads_only_its_own(story: Story, co
         assert [(offset, part.number) for offset, part in found] == [
             (n * 5 * MIB, n + 1) for n in range(first, last + 1)
         ]
+        whole = story.view.slices(version, first * 5 * MIB, (last + 1) * 5 * MIB)
+        assert list(whole) == found
         assert story.view.part_of(version, first + 1) == (first * 5 * MIB, found[0][1])
     assert story.view.part_of(version, count + 1) is None
     story.delete(b"k")
