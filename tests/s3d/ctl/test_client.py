@@ -1,0 +1,95 @@
+"""Owns the proof that s3ctl signs as a gateway verifies, asks the next node where one is silent, says what failed."""
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from s3d.ctl import client
+from shardd.contract.blobs import NodeId
+from shardd.contract.cluster import AuthConfig, NodeConfig
+
+KEY = AuthConfig("ALICE", secret_access_key="a-secret-of-alice")
+REGION = "eu-central-1"
+Serve = Callable[[int, bytes], NodeConfig]
+
+
+def node(port: int) -> NodeConfig:
+    return NodeConfig(NodeId(1), "127.0.0.1", port=1, path=Path("/nowhere"), s3_port=port)
+
+
+@pytest.fixture
+def silent() -> Iterator[NodeConfig]:
+    """A node whose port is bound, but nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield node(bound.getsockname()[1])
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Makes gateways that answer every GET with one status and body."""
+    servers: list[http.server.HTTPServer] = []
+    threads: list[threading.Thread] = []
+
+    def make(status: int, body: bytes) -> NodeConfig:
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+        servers.append(server)
+        threads.append(threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}))
+        threads[-1].start()
+        return node(server.server_port)
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_signature_is_the_one_that_aws_makes() -> None:
+    headers = client.signed_headers(
+        KEY, REGION, "/-/admin/status", host="127.0.0.1:8081", now_s=1_700_000_000
+    )
+    request = AWSRequest("GET", "http://127.0.0.1:8081/-/admin/status")
+    request.context["timestamp"] = headers["X-Amz-Date"]
+    request.headers.add_header("X-Amz-Date", headers["X-Amz-Date"])
+    request.headers.add_header("X-Amz-Content-Sha256", headers["X-Amz-Content-Sha256"])
+    theirs = SigV4Auth(Credentials(KEY.access_key_id, KEY.secret_access_key), "s3", REGION)
+    signature = theirs.signature(theirs.string_to_sign(request, theirs.canonical_request(request)), request)
+    assert headers["X-Amz-Date"] == "20231114T221320Z"
+    assert headers["Authorization"].endswith(f"Signature={signature}")
+
+
+def test_the_next_node_is_asked(silent: NodeConfig, serve: Serve) -> None:
+    status = {"nodes": [], "writable": True}
+    answering = serve(200, json.dumps(status).encode())
+    assert client.ask([silent, answering], KEY, REGION, "/-/admin/status") == status
+
+
+def test_nobody_answers(silent: NodeConfig) -> None:
+    with pytest.raises(client.NoAnswerError, match=rf"127\.0\.0\.1:{silent.s3_port}: Connection refused"):
+        client.ask([silent], KEY, REGION, "/-/admin/status")
+
+
+def test_a_refusal_is_told_and_nobody_else_asked(silent: NodeConfig, serve: Serve) -> None:
+    refusing = serve(403, b"<Code>AccessDenied</Code>")
+    with pytest.raises(client.NoAnswerError, match="403 <Code>AccessDenied</Code>"):
+        client.ask([refusing, silent], KEY, REGION, "/-/admin/status")

@@ -1,0 +1,114 @@
+"""Owns the proof of what s3ctl prints: exports that a shell takes, a table for people, and its exit status."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from s3d.access import administrator
+from s3d.ctl import tables
+from s3d.ctl.__main__ import main
+from shardd.contract.cluster import load
+
+TEXT = """version = "1.0"
+region = "eu-central-1"
+[rs]
+data = 1
+parity = 0
+[[nodes]]
+id = 1
+host = "127.0.0.1"
+port = 1
+s3_port = 2
+path = "node"
+"""
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "cluster.toml"
+    path.write_text(TEXT)
+    administrator.make(load(path).secrets_path)
+    return path
+
+
+def test_env_is_what_a_shell_takes(config: Path, capsys: Output) -> None:
+    assert main(["-config", str(config), "env"]) == 0
+    printed = capsys.readouterr().out
+    key = administrator.read(config.parent / "data/cluster")
+    shell = subprocess.run(
+        [
+            "sh",
+            "-ec",
+            f'{printed}\necho "$AWS_ACCESS_KEY_ID,$AWS_SECRET_ACCESS_KEY,$AWS_ENDPOINT_URL,$AWS_DEFAULT_REGION"',
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = f"{key.access_key_id},{key.secret_access_key},http://127.0.0.1:2,eu-central-1\n"
+    assert shell.stdout == expected
+
+
+def test_a_secret_with_signs_of_the_shell_is_quoted(config: Path, capsys: Output) -> None:
+    config.write_text(TEXT + '[[auth]]\naccess_key_id = "ALICE"\nsecret_access_key = "it\'s $HOME `x`"\n')
+    assert main(["-config", str(config), "env"]) == 0
+    shell = subprocess.run(
+        ["sh", "-ec", f'{capsys.readouterr().out}\nprintf %s "$AWS_SECRET_ACCESS_KEY"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shell.stdout == "it's $HOME `x`"
+
+
+def test_before_the_first_start_it_says_what_makes_the_key(config: Path, capsys: Output) -> None:
+    (config.parent / "data/cluster" / administrator.CREDENTIALS_FILE).unlink()
+    assert main(["-config", str(config), "env"]) == 1
+    assert "the first start of s3d makes it" in capsys.readouterr().err
+
+
+def test_status_of_a_cluster_that_is_down(config: Path, capsys: Output) -> None:
+    assert main(["-config", str(config), "status"]) == 1
+    assert "no gateway answers" in capsys.readouterr().err
+
+
+def test_check_reads_the_file(config: Path, capsys: Output) -> None:
+    assert main(["-config", str(config), "check"]) == 0
+    assert capsys.readouterr().out == f"{config}: 1 nodes, RS(1,0): ok\n"
+
+
+@pytest.mark.parametrize("words", [["env", "-color"], ["dance"], []])
+def test_wrong_words_end_with_status_2(config: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["-config", str(config), *words])
+    assert caught.value.code == 2
+
+
+def test_the_table_tells_who_is_down(capsys: Output) -> None:
+    up = {"id": 1, "host": "h", "port": 9991, "up": True, "state": "full", "version": "0.1.0"}
+    facts = {"shards": 7, "shard_bytes": 1536, "free_bytes": 5 << 30, "total_bytes": 200 << 30}
+    down = {"id": 2, "host": "h", "port": 9992, "up": False, "state": "down", "version": None}
+    tables.show_status(
+        {"nodes": [up | facts, down], "degraded_blobs": 3, "condemned": 0, "writable": False},
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["1", "h:9991", "full", "7", "1.5", "KiB", "5.0", "GiB", "200", "GiB", "0.1.0"]
+    assert lines[2].split() == ["2", "h:9992", "down", "-", "-", "-", "-", "-"]
+    assert "degraded blobs: 3, condemned: 0; writes are refused" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (150 << 20, "150 MiB"),
+        (1 << 50, "1.0 PiB"),
+        (1 << 61, "2048 PiB"),
+    ],
+)
+def test_sizes_are_read_by_people(count: int, shown: str) -> None:
+    assert tables.size(count) == shown
