@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from shardd.contract import wire
-from shardd.contract.blobs import NodeId
+from shardd.contract.blobs import UNIT_SIZE, NodeId
 from shardd.contract.cluster import NodeConfig, QuicConfig
 from shardd.contract.errors import (
     BY_CODE,
@@ -15,6 +15,7 @@ from shardd.contract.errors import (
     InternalError,
     ShardError,
     UnreachableError,
+    WrongClusterError,
 )
 from shardd.contract.messages import (
     DeleteShards,
@@ -72,28 +73,28 @@ class ShardClient:
 
     async def get(self, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
         """The units' stored checksums, and their bytes in the chunks they came in. Nothing is verified here."""
-        frame = await self._ask(message, (), deadline_s=deadline_s, expected=Units)
+        frame = await self._ask(
+            message, deadline_s=deadline_s, expected=Units, reply_size=message.count * UNIT_SIZE
+        )
         return frame.body, frame.payload
 
     async def delete(self, shards: list[tuple[bytes, int, int]], *, deadline_s: float) -> None:
         """Deletes (blob, shard, generation): that generation and those before it, at most 1,000 a call."""
-        await self._ask(DeleteShards(shards), (), deadline_s=deadline_s, expected=Done)
+        await self._ask(DeleteShards(shards), deadline_s=deadline_s, expected=Done)
 
     async def stat(self, blob: bytes, shard: int, *, deadline_s: float) -> Stat:
         """The extents that are there of a shard."""
-        stat: Stat = (await self._ask(StatShard(blob, shard), (), deadline_s=deadline_s, expected=Stat)).body
+        stat: Stat = (await self._ask(StatShard(blob, shard), deadline_s=deadline_s, expected=Stat)).body
         return stat
 
     async def list(self, after: bytes, limit: int, *, deadline_s: float) -> Page:
         """A page of the shards that are there, after a place of 17 bytes or from the start."""
-        page: Page = (
-            await self._ask(ListShards(after, limit), (), deadline_s=deadline_s, expected=Page)
-        ).body
+        page: Page = (await self._ask(ListShards(after, limit), deadline_s=deadline_s, expected=Page)).body
         return page
 
     async def status(self, *, deadline_s: float) -> Status:
         """How the node is."""
-        status: Status = (await self._ask(GetStatus(), (), deadline_s=deadline_s, expected=Status)).body
+        status: Status = (await self._ask(GetStatus(), deadline_s=deadline_s, expected=Status)).body
         return status
 
     async def close(self) -> None:
@@ -107,7 +108,13 @@ class ShardClient:
             self._peer.close()
 
     async def _ask(
-        self, message: object, payload: Sequence[bytes], *, deadline_s: float, expected: type
+        self,
+        message: object,
+        payload: Sequence[bytes] = (),
+        *,
+        deadline_s: float,
+        expected: type,
+        reply_size: int = 0,
     ) -> wire.Frame:
         peer = self._peer
         if peer is None or peer.over:
@@ -116,7 +123,9 @@ class ShardClient:
             deadline_s -= asyncio.get_running_loop().time() - began_s
         size = sum(map(len, payload))
         head = wire.encode(message, cluster=self._identity.cluster, payload_size=size)
-        frame = await peer.request(head, payload, deadline_s=deadline_s)
+        frame = await peer.request(head, payload, deadline_s=deadline_s, size_bytes=size or reply_size)
+        if frame.cluster != self._identity.cluster:
+            raise WrongClusterError(f"node {self.node} answered for another cluster")
         body = frame.body
         if type(body) is expected:
             return frame

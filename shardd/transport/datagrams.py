@@ -70,7 +70,7 @@ class DatagramSocket:
         self._received = received
         self._failed = failed
         self._waiting: deque[tuple[list[bytes], Address]] = deque()
-        self._loop.add_reader(opened.fileno(), self._readable)
+        self._loop.add_reader(opened.fileno(), self.drain)
 
     @property
     def address(self) -> Address:
@@ -88,6 +88,24 @@ class DatagramSocket:
         if rest:
             self._waiting.append((rest, address))
             self._loop.add_writer(self._socket.fileno(), self._writable)
+
+    def drain(self) -> None:
+        """Takes what is there now; the loop calls it when there is something."""
+        if self._socket.fileno() < 0:
+            return
+        received: Received = []
+        failure = None
+        try:
+            for _ in range(BATCHES_PER_TURN_MAX):
+                received += self._batched.receive()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            failure = error
+        if received:
+            self._received(received)
+        if failure is not None:
+            self._failed(failure)
 
     def close(self) -> None:
         """Gives the socket back. Idempotent."""
@@ -136,18 +154,3 @@ class DatagramSocket:
                 return
         if self._socket.fileno() >= 0:
             self._loop.remove_writer(self._socket.fileno())
-
-    def _readable(self) -> None:
-        received: Received = []
-        failure = None
-        try:
-            for _ in range(BATCHES_PER_TURN_MAX):
-                received += self._batched.receive()
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as error:
-            failure = error
-        if received:
-            self._received(received)
-        if failure is not None:
-            self._failed(failure)

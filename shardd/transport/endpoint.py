@@ -8,6 +8,7 @@ import secrets
 from typing import Literal, cast
 
 from shardd.contract.blobs import NodeId
+from shardd.contract.errors import OverloadedError
 from shardd.transport import datagrams, retry
 from shardd.transport.engine import CONNECTION_ID_SIZE, Arrival, Engine, EngineSettings
 from shardd.transport.native import Address
@@ -57,7 +58,8 @@ class ServerEndpoint:
         return not all(session.idle for session in self._sessions)
 
     async def close(self, *, grace_s: float = 0.0) -> None:
-        """Answers what is in flight for at most `grace_s`, then ends all connections."""
+        """Answers what is in flight for at most `grace_s`, and nothing new, then ends all connections."""
+        self.handler = lambda request: request.fail(OverloadedError("the shard server stops"))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._all_idle()

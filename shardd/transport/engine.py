@@ -13,6 +13,7 @@ from shardd.transport.tls import PeerIdentity
 ALPN = "quoin/1"
 CONNECTION_ID_SIZE = 8
 IDLE_TIMEOUT_S = 30.0
+DATAGRAM_SIZE_MAX = 48_000  # a batch of them, and a hello that is padded to one, have limits of 64 KiB
 CONNECTION_WINDOW_BYTES = 32 << 20  # a peer may have so much under way; our own limits are narrower and count
 STREAM_WINDOW_BYTES = 2 << 20  # a whole message, so that no stream waits for a window
 INITIAL_RTT_S = 0.1

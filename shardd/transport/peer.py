@@ -10,13 +10,13 @@ from shardd.contract.blobs import NodeId
 from shardd.contract.errors import DeadlineError, ForbiddenError, ShardError, UnreachableError
 from shardd.transport import datagrams, proof
 from shardd.transport.channel import Channel
-from shardd.transport.engine import Engine, EngineSettings
+from shardd.transport.engine import DATAGRAM_SIZE_MAX, Engine, EngineSettings
 from shardd.transport.native import Address
 from shardd.transport.tls import PeerIdentity
 
 HELLO_DEADLINE_S = 2.0
 STREAMS_MAX = 96  # requests in flight; engines allow a hundred streams
-PAYLOAD_IN_FLIGHT_MAX = 16 << 20  # bytes of requests in flight; more wait here, not at the server
+IN_FLIGHT_BYTES_MAX = 8 << 20  # of payload, asked and answered; more waits here, not at the server
 
 
 class _Pending:
@@ -24,10 +24,12 @@ class _Pending:
 
     __slots__ = ("decoder", "future", "head", "payload", "since_s", "size", "stream", "timer")
 
-    def __init__(self, head: bytes, payload: Sequence[bytes], future: "asyncio.Future[wire.Frame]") -> None:
+    def __init__(
+        self, head: bytes, payload: Sequence[bytes], *, size: int, future: "asyncio.Future[wire.Frame]"
+    ) -> None:
         self.head = head
         self.payload = payload
-        self.size = sum(map(len, payload))
+        self.size = size
         self.future = future
         self.decoder = wire.Decoder(wire.REPLY)
         self.stream = -1
@@ -61,7 +63,7 @@ class Peer:
 
     async def connect(self, datagram_size_max: int) -> None:
         """Handshake and hello; UnreachableError, or DeadlineError where the server is silent."""
-        self._datagram_size = min(datagram_size_max, self._path_max)
+        self._datagram_size = min(datagram_size_max, self._path_max, DATAGRAM_SIZE_MAX)
         settings = EngineSettings(self._identity, self._datagram_size, self._server)
         self._connection = self._engine.client(settings)
         self.channel = Channel(self._connection, sink=self, transmit=self._socket.send)
@@ -78,13 +80,14 @@ class Peer:
             raise
 
     def request(
-        self, head: bytes, payload: Sequence[bytes], *, deadline_s: float
+        self, head: bytes, payload: Sequence[bytes], *, deadline_s: float, size_bytes: int
     ) -> "asyncio.Future[wire.Frame]":
         """Sends a request (wire.encode and its payload); the future gives the reply's frame or a ShardError.
 
-        Whoever cancels the future gives the request up.
+        `size_bytes`: of the payload, or of the one that the reply will bring. Whoever cancels the future gives the
+        request up.
         """
-        pending = _Pending(head, payload, self._loop.create_future())
+        pending = _Pending(head, payload, size=size_bytes, future=self._loop.create_future())
         if self.over:
             pending.future.set_exception(UnreachableError(f"node {self._server}: the connection is over"))
             return pending.future
@@ -178,7 +181,7 @@ class Peer:
         """A lone request always has: the limits bound what is beside others."""
         if not self._pending:
             return True
-        return len(self._pending) < STREAMS_MAX and self._in_flight + pending.size <= PAYLOAD_IN_FLIGHT_MAX
+        return len(self._pending) < STREAMS_MAX and self._in_flight + pending.size <= IN_FLIGHT_BYTES_MAX
 
     def _start_waiting(self) -> None:
         """Lets go what waits, in order, as far as there is room and the server allows."""
@@ -193,7 +196,7 @@ class Peer:
         pending.stream = stream
         self._pending[stream] = pending
         self._in_flight += pending.size
-        connection.send(stream, pending.head, end=not pending.size)
+        connection.send(stream, pending.head, end=not pending.payload)
         for index, chunk in enumerate(pending.payload, 1):
             connection.send(stream, chunk, end=index == len(pending.payload))
         pending.payload = ()
@@ -222,7 +225,13 @@ class Peer:
         self._finish(pending, DeadlineError("given up"))
 
     def _expire(self, pending: _Pending) -> None:
-        """The deadline is here. A server that was silent all the while is gone, whatever its kernel says."""
+        """The deadline is here. A server that was silent all the while is gone, whatever its kernel says.
+
+        Where it is this process that was late, the answer may be in the socket already.
+        """
+        self._socket.drain()
+        if pending.future.done():
+            return
         silent = self._heard_s < pending.since_s and pending.stream >= 0
         pending.future.set_exception(DeadlineError(f"node {self._server} did not answer in time"))
         self._drop(pending)

@@ -21,6 +21,8 @@ from shardd.transport.native import Address
 
 PARAMETERS_SIZE_MAX = 4_096
 
+_FAULTS = (QuicConnectionError, ValueError)
+
 
 class _WideTls(QuicTlsBridge):
     """The handshake with transport parameters of ours.
@@ -74,10 +76,11 @@ class _Quic(QuicConnection):
 class _Connection:
     """engine.EngineConnection over `_Quic`."""
 
-    __slots__ = ("_quic",)
+    __slots__ = ("_fault", "_quic")
 
     def __init__(self, quic: _Quic) -> None:
         self._quic = quic
+        self._fault = ""
 
     @property
     def local_id(self) -> bytes:
@@ -93,7 +96,10 @@ class _Connection:
         self._quic.connect(address, now=now_s)
 
     def receive(self, datagrams: list[bytes], address: Address, now_s: float) -> None:
-        self._quic.receive_many_datagrams(datagrams, address, now=now_s)
+        try:
+            self._quic.receive_many_datagrams(datagrams, address, now=now_s)
+        except _FAULTS as error:
+            self._fault = str(error)
 
     def deliver(self, sink: engine.Sink) -> None:
         next_event = self._quic.next_event
@@ -102,16 +108,21 @@ class _Connection:
                 sink.stream_received(event.stream_id, event.data, end=event.end_stream)
             else:
                 _deliver_rare(event, sink)
+        if self._fault:
+            sink.terminated(self._fault)
 
     def outgoing(self, now_s: float) -> list[tuple[bytes, Address]]:
-        return self._quic.datagrams_to_send(now_s)
+        return [] if self._fault else self._quic.datagrams_to_send(now_s)
 
     def timer_s(self) -> float | None:
         timer: float | None = self._quic.get_timer()
         return timer
 
     def expire(self, now_s: float) -> None:
-        self._quic.handle_timer(now=now_s)
+        try:
+            self._quic.handle_timer(now=now_s)
+        except _FAULTS as error:
+            self._fault = str(error)
 
     def open_stream(self) -> int | None:
         stream = self._quic.get_next_available_stream_id()
@@ -120,14 +131,14 @@ class _Connection:
     def send(self, stream: int, data: bytes | memoryview, *, end: bool) -> None:
         try:
             self._quic.send_stream_data(stream, data, end)
-        except (QuicConnectionError, ValueError):
+        except _FAULTS:
             return  # the stream is gone
 
     def refuse(self, stream: int) -> None:
         for give_up in (self._quic.reset_stream, self._quic.stop_stream):
             try:
                 give_up(stream, engine.REFUSED)
-            except (QuicConnectionError, ValueError):
+            except _FAULTS:
                 continue  # this direction is over already
 
     def close(self, reason: str) -> None:

@@ -18,7 +18,7 @@ from shardd.transport.tls import PeerIdentity
 
 HELLO_DEADLINE_S = 2.0
 UNPROVEN_BYTES_MAX = 64 * 1024
-HELD_BYTES_MAX = 64 << 20  # of requests that are not answered, on one connection
+HELD_BYTES_MAX = 32 << 20  # of requests that are not answered, on one connection
 
 _CLIENT_BIDIRECTIONAL = 0  # the two low bits of a stream's id (RFC 9000, 2.1)
 

@@ -158,7 +158,7 @@ async def test_connections_behind_one_address_do_not_mix(world: World) -> None:
     await twins[1].connect(16_000)
     head = wire.encode(messages.GetUnits(bytes(16), 0, 0, 0, 1), cluster=world.identity.cluster)
     for _ in range(20):
-        asked = [twin.request(head, (), deadline_s=5) for twin in twins]
+        asked = [twin.request(head, (), deadline_s=5, size_bytes=65_536) for twin in twins]
         for frame in await asyncio.gather(*asked):
             assert frame.body == UNITS
     assert world.relay._client == first_port
