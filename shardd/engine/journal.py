@@ -14,7 +14,7 @@ from pathlib import Path
 from shardd.contract.cluster import StorageConfig
 from shardd.contract.errors import StorageFailedError, StorageFullError
 from shardd.engine.filesystem import File, Filesystem, Room
-from shardd.engine.record import BLOCK_SIZE, RECORD_SIZE_MAX, Origin, SegmentHeader
+from shardd.engine.record import BLOCK_SIZE, RECORD_SIZE_MAX, Origin, SegmentHeader, align
 from shardd.engine.segment import PIECE_SIZE_MAX, Entry, Segment, SegmentWriter, WriteArea
 
 SPARE_SIZE_MAX = 16 << 20
@@ -41,7 +41,7 @@ class Journal:
         self._next = 1
         self._writer: SegmentWriter | None = None
         self._spare: File | None = None
-        self._spare_size = min(SPARE_SIZE_MAX, limits.segment_bytes)
+        self._spare_size = align(min(SPARE_SIZE_MAX, limits.segment_bytes), BLOCK_SIZE)
         self._area = WriteArea()
 
     @property
@@ -182,11 +182,13 @@ class Journal:
     def _begin_spare(self, now_us: int) -> SegmentWriter:
         assert self._spare is not None
         file, self._spare = self._spare, None
-        return self._enlist(self._writer_on(file, now_us), self.folder / SPARE)
+        return self._enlist(self._writer_on(file, now_us, allocated=self._spare_size), self.folder / SPARE)
 
-    def _writer_on(self, file: File, now_us: int) -> SegmentWriter:
+    def _writer_on(self, file: File, now_us: int, *, allocated: int = 0) -> SegmentWriter:
         header = SegmentHeader(self.origin, self._next, now_us)
-        return SegmentWriter(file, header, buffer=self._area, capacity=self._segment_bytes)
+        return SegmentWriter(
+            file, header, buffer=self._area, capacity=self._segment_bytes, allocated=allocated
+        )
 
     def _enlist(self, writer: SegmentWriter, unfinished: Path) -> SegmentWriter:
         """The name comes after the header, so that a segment without a sound header is never one of a crash."""

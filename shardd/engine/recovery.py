@@ -26,6 +26,8 @@ from shardd.engine.record import (
 from shardd.engine.rows import ExtentRow
 from shardd.engine.segment import SCAN_WINDOW, Gap, Segment
 
+NUMBER_MAX = 1 << 56  # of a segment; leaves room for all that will ever follow
+
 log = logging.getLogger(__name__)
 
 
@@ -59,12 +61,22 @@ def _discover(journal: Journal) -> None:
         if name.endswith(UNFINISHED) or name == SPARE:
             filesystem.unlink(folder / name)
         elif name.endswith(SUFFIX):
-            with contextlib.suppress(ValueError):
-                number = int(name.removesuffix(SUFFIX), 16)
-                journal.skip(number)
-                file = filesystem.open(folder / name)
-                if _is_ours(journal, file, name):
-                    journal.adopt(number, file)
+            number = _number_in(name)
+            if number is None:
+                log.error("%s has no name of a segment: it is left alone", name)
+                continue
+            journal.skip(number)
+            file = filesystem.open(folder / name)
+            if _is_ours(journal, file, name):
+                journal.adopt(number, file)
+
+
+def _number_in(name: str) -> int | None:
+    with contextlib.suppress(ValueError):
+        number = int(name.removesuffix(SUFFIX), 16)
+        if 0 < number <= NUMBER_MAX:
+            return number
+    return None
 
 
 def _is_ours(journal: Journal, file: File, name: str) -> bool:

@@ -93,14 +93,17 @@ class WriteArea:
 class SegmentWriter:
     """The open end of a segment. After an OSError of any method it must not be used again."""
 
-    def __init__(self, file: File, header: SegmentHeader, *, buffer: WriteArea, capacity: int) -> None:
+    def __init__(
+        self, file: File, header: SegmentHeader, *, buffer: WriteArea, capacity: int, allocated: int = 0
+    ) -> None:
+        """`file` is new, with `allocated` bytes of room; `capacity`: bytes that a full segment has, more or less."""
         self.file = file
         self.segment = header.segment
         self.capacity = capacity
         self._header = header
         self._seed = header.origin.seed
         self._buffer = buffer
-        self._allocated = 0
+        self._allocated = allocated
         self._zeroed_to = 0
         self.position = BLOCK_SIZE
         self.synced_to = 0
@@ -116,7 +119,8 @@ class SegmentWriter:
         """Room up to the offset `stop`; OSError (ENOSPC) where the disk has none, and the segment stays usable."""
         if stop <= self._allocated:
             return
-        ahead = max(stop, min(align(stop, ALLOCATE_STEP), self.capacity))
+        stop = align(stop, BLOCK_SIZE)
+        ahead = max(stop, min(align(stop, ALLOCATE_STEP), align(self.capacity, BLOCK_SIZE)))
         try:
             self.file.allocate(ahead)
         except OSError as fault:

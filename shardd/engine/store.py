@@ -45,6 +45,7 @@ from shardd.engine.segment import Entry, Segment
 
 LIST_LIMIT_MAX = 1_000
 ONE_READ_SIZE_MAX = 32 << 10
+LOCATE_TRIES = 3
 ROOM_LIFE_US = 100_000
 UNFLUSHED_ROWS_MAX = 8 * PENDING_ROWS_MAX
 
@@ -70,6 +71,7 @@ class ShardStore:
         self._limits = limits
         self._writing = threading.Lock()
         self._compactor = Compactor(journal, index, limits)
+        self._closed = False
         self._unlock: Callable[[], None] = lambda: None
         self._room_known, self._room_at_us = journal.room(), 0
         self.incarnation = journal.origin.incarnation
@@ -157,13 +159,7 @@ class ShardStore:
         BadRequestError for units that the extent does not have. The units' own CRCs are for the reader to check.
         """
         key = shard_key(blob, shard)
-        for _ in range(2):
-            row = self._row(key, extent)
-            segment = self._journal.segments.get(row.segment)
-            if segment is not None:
-                break  # otherwise compaction moved it between the two look-ups
-        else:
-            raise ShardCorruptError("the segment of the extent is gone")
+        row, segment = self._locate(key, extent)
         if not (first >= 0 and 0 <= count <= EXTENT_UNITS_MAX and first + count <= units_in(row.length)):
             raise BadRequestError(f"units {first} to {first + count} of an extent of {row.length} bytes")
         start = first * UNIT_SIZE
@@ -190,16 +186,14 @@ class ShardStore:
         extents = [(extent, row.generation, row.length) for extent, row in whole]
         if not whole or not whole[-1][1].last:
             return Stat(extents)
-        return Stat(extents, last=True, identity=self._identity(key, *whole[-1]))
+        return Stat(extents, last=True, identity=self._identity(key, whole[-1][0]))
 
-    def _identity(self, key: bytes, extent: int, row: ExtentRow) -> bytes:
+    def _identity(self, key: bytes, extent: int) -> bytes:
+        row, segment = self._locate(key, extent)
         try:
-            segment = self._journal.segments[row.segment]
             head = segment.file.read(row.head_size, row.offset)
             metadata = metadata_in(head, segment.header(head, row.offset))
             return msgspec.msgpack.decode(metadata, type=Metadata).identity
-        except KeyError as gone:
-            raise ShardCorruptError("the segment of the extent is gone") from gone
         except (FormatError, msgspec.DecodeError, OSError) as fault:
             self._quarantine(key, extent, row, fault)
             raise ShardCorruptError(f"the record is quarantined: {fault}") from fault
@@ -277,8 +271,11 @@ class ShardStore:
             self._journal.keep_spare()
 
     def close(self) -> None:
-        """Flush the index, close the files and give the folder free."""
+        """Flush the index, close the files and give the folder free. Idempotent."""
         with self._writing:
+            if self._closed:
+                return
+            self._closed = True
             self._flush()
             self._index.close()
             self._journal.close()
@@ -310,6 +307,15 @@ class ShardStore:
             or not self._journal.has_spare
             or self._index.pending > UNFLUSHED_ROWS_MAX
         )
+
+    def _locate(self, key: bytes, extent: int) -> tuple[ExtentRow, Segment]:
+        """The row of an extent and its segment, which compaction may take away between the two look-ups."""
+        for _ in range(LOCATE_TRIES):
+            row = self._row(key, extent)
+            segment = self._journal.segments.get(row.segment)
+            if segment is not None:
+                return row, segment
+        raise ShardCorruptError("the segment of the extent is gone")
 
     def _row(self, key: bytes, extent: int) -> ExtentRow:
         try:

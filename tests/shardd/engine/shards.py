@@ -37,7 +37,9 @@ def content(size: int, number: int) -> bytes:
 def crcs_of(blob_id: BlobId, shard: int, extent: int, data: bytes) -> bytes:
     first = extent * EXTENT_UNITS_MAX
     return b"".join(
-        unit_crc(blob_id, shard, first + unit, data[unit * UNIT_SIZE : (unit + 1) * UNIT_SIZE]).to_bytes(4, "big")
+        unit_crc(blob_id, shard, first + unit, data[unit * UNIT_SIZE : (unit + 1) * UNIT_SIZE]).to_bytes(
+            4, "big"
+        )
         for unit in range(units_in(len(data)))
     )
 
