@@ -11,7 +11,7 @@ from s3d.blobs.errors import NotEnoughShardsError
 from s3d.connection import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
 from s3d.metadata.state import StateFullError
-from s3d.operations.authorise import authorise
+from s3d.operations.authorise import authorise, check_owner
 from s3d.operations.call import Call, Store
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.table import router
@@ -62,7 +62,10 @@ class App:
         except Exception:  # one of the two outer doors: nothing may pass it unanswered
             log.exception("request %s failed: %s", request_id, name)
             reply = self._refusal(S3Error("InternalError"), message.target, request_id)
-        self._counters.answered(name, reply.status, max(reply.length, 0))
+        sent_bytes = max(reply.length, 0) if message.method != "HEAD" else 0
+        self._counters.answered(
+            name, reply.status, received_bytes=message.body.received, sent_bytes=sent_bytes
+        )
         reply.headers = [*reply.headers, ("x-amz-request-id", request_id), ("x-amz-id-2", self._host_id)]
         return reply
 
@@ -73,7 +76,7 @@ class App:
         if isinstance(error, LineTooLong):
             refused = S3Error("RequestHeaderSectionTooLarge")
         reply = self._refusal(refused, "", f"{self._prefix}{self._count:08X}")
-        self._counters.answered("Unknown", reply.status, reply.length)
+        self._counters.answered("Unknown", reply.status, received_bytes=0, sent_bytes=reply.length)
         return reply
 
     def _admit(self, message: Message) -> tuple[Call, Handler]:
@@ -85,6 +88,7 @@ class App:
         verified = self._verifier.verify(request, now_s=now_us / 1_000_000)
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
         row = authorise(self._store, principal, operation, target)
+        check_owner(row, request.headers.get("x-amz-expected-bucket-owner"))
         if operation.handler is None:
             raise S3Error("NotImplemented", f"{operation.name} is not implemented.")
         call = Call(operation, request, verified, principal, message.body, self._store, now_us, row)

@@ -60,13 +60,13 @@ class Waiting(enum.Enum):
 class Body:
     """The body of one request, as it came: framed by HTTP, not decoded further."""
 
-    __slots__ = ("_connection", "_expects_continue", "_payload", "_received", "_waited_s")
+    __slots__ = ("_connection", "_expects_continue", "_payload", "_waited_s", "received")
 
     def __init__(self, connection: "Connection", payload: StreamReader, *, expects_continue: bool) -> None:
         self._connection = connection
         self._payload = payload
         self._expects_continue = expects_continue
-        self._received = 0
+        self.received = 0
         self._waited_s = 0.0
 
     async def piece(self) -> bytes:
@@ -84,8 +84,8 @@ class Body:
         except (HttpProcessingError, ConnectionError, RuntimeError) as error:
             raise BodyError(str(error)) from error
         self._waited_s += connection.wait(Waiting.US, 0.0) - since
-        self._received += len(piece)
-        if self._waited_s > BODY_IDLE_S and self._received < self._waited_s * BODY_RATE_MIN:
+        self.received += len(piece)
+        if self._waited_s > BODY_IDLE_S and self.received < self._waited_s * BODY_RATE_MIN:
             raise BodySilentError("slower than the least rate")
         return piece
 
@@ -204,6 +204,8 @@ class Connection(BaseProtocol):
             if upgraded:
                 self._parser = None
             self._messages.extend(messages)
+            if len(self._messages) >= PIPELINE_MAX and not self._buffer_paused:
+                self._pause_reading_for_buffer()
         if self._messages:
             self._wake()
         elif self._waiting is Waiting.IDLE and data:
@@ -263,6 +265,9 @@ class Connection(BaseProtocol):
                 self.transport.close() if whole else self.transport.abort()
 
     async def _next(self) -> tuple[RawRequestMessage, StreamReader] | HttpProcessingError | None:
+        if self._buffer_paused and not self._messages:
+            self._resume_reading_for_buffer()
+            self.data_received(b"")  # the parser kept what came behind the requests that it gave out
         while not self._messages:
             if self._ending or self.transport is None:
                 return None

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -69,48 +70,73 @@ def main() -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of one gateway, wired; nothing of it runs yet."""
+
+    clients: list[ShardClient]
+    state: State
+    store: Store
+    counters: Counters
+    listener: Listener
+    repairer: Repairer
+
+    @classmethod
+    def assemble(cls, cluster: Cluster, node: NodeConfig, worker: int) -> "Gateway":
+        """The one place that knows which part stands on which. Raises ConfigurationError, StateError."""
+        identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, node.id)))
+        accounts = Accounts.from_config(keys_of(cluster), os.environ)
+        clients = [ShardClient(entry, identity=identity, quic=cluster.quic) for entry in cluster.nodes]
+        ring, suspects = Ring(cluster.nodes), Suspects()
+        state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
+        blobs = Blobs(
+            Fleet(clients),
+            ring,
+            rs=cluster.rs,
+            buffer_bytes=cluster.gateway.buffer_bytes,
+            coding=ThreadPoolExecutor(CODING_THREADS, thread_name_prefix="coding"),
+            suspect=suspects.add,
+        )
+        store = Store(cluster, LocalLog(state, identity.cluster), state, blobs, accounts, _clock_us)
+        counters = Counters(_counters_folder(), worker)
+        app = App(store, Pages(store, counters), counters, host_id=f"quoin-node-{node.id}-{worker}")
+        listener = Listener(app.answer, app.refuse, connections_max=cluster.gateway.connections_max)
+        repairer = Repairer(
+            blobs.resources,
+            ring,
+            states=state,
+            log=store.log,
+            config=cluster.gateway,
+            lock=cluster.metadata.path / REPAIR_LOCK,
+            suspects=suspects,
+            now_us=_clock_us,
+        )
+        return cls(clients, state, store, counters, listener, repairer)
+
+    async def close(self) -> None:
+        """Let go of everything, once nothing of it runs."""
+        self.counters.save()
+        await self.store.log.close()
+        for client in self.clients:
+            await client.close()
+        self.state.close()
+
+
 async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
     stopping = asyncio.Event()
     for number in flags.stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, node.id)))
-    clients = [ShardClient(entry, identity=identity, quic=cluster.quic) for entry in cluster.nodes]
-    fleet, ring, suspects = Fleet(clients), Ring(cluster.nodes), Suspects()
-    state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
-    metadata = LocalLog(state, identity.cluster)
-    blobs = Blobs(
-        fleet,
-        ring,
-        rs=cluster.rs,
-        buffer_bytes=cluster.gateway.buffer_bytes,
-        coding=ThreadPoolExecutor(CODING_THREADS, thread_name_prefix="coding"),
-        suspect=suspects.add,
-    )
-    store = Store(
-        cluster, metadata, state, blobs, Accounts.from_config(keys_of(cluster), os.environ), _clock_us
-    )
-    counters = Counters(_counters_folder(), worker)
-    app = App(store, Pages(store, counters), counters, host_id=f"quoin-node-{node.id}-{worker}")
-    listener = Listener(app.answer, app.refuse, connections_max=cluster.gateway.connections_max)
-    repairer = Repairer(
-        blobs.resources,
-        ring,
-        states=state,
-        log=metadata,
-        config=cluster.gateway,
-        lock=cluster.metadata.path / REPAIR_LOCK,
-        suspects=suspects,
-        now_us=_clock_us,
-    )
-    await _import_buckets(store)
+    gateway = Gateway.assemble(cluster, node, worker)
+    fleet, listener = gateway.store.blobs.fleet, gateway.listener
+    await _import_buckets(gateway.store)
     async with asyncio.TaskGroup() as group:
         behind = [
             group.create_task(work, name=name)
             for name, work in (
                 ("fleet", fleet.run()),
-                ("repair", repairer.run()),
+                ("repair", gateway.repairer.run()),
                 ("sweep", listener.sweep()),
-                ("tick", _tick(store, counters)),
+                ("tick", _tick(gateway)),
             )
         ]
         await listener.listen(_bound(node))
@@ -121,11 +147,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         await listener.close(STOP_GRACE_S)
         for task in behind:
             task.cancel()
-    counters.save()
-    await metadata.close()
-    for client in clients:
-        await client.close()
-    state.close()
+    await gateway.close()
 
 
 def _clock_us() -> int:
@@ -172,18 +194,29 @@ async def _meet_nodes(fleet: Fleet, cluster: Cluster) -> None:
         await asyncio.sleep(MEET_POLL_S)
 
 
-async def _tick(store: Store, counters: Counters) -> None:
-    """Once a second: tell the metadata of new lives of nodes, write the counters. Runs until cancelled."""
+async def _tick(gateway: Gateway) -> None:
+    """Once a second: tell the metadata of new lives of nodes, keep the counters. Runs until cancelled."""
+    store, work = gateway.store, gateway.repairer.counters
     known: dict[int, bytes] = {}
     while True:
         for node, status in store.blobs.fleet.statuses().items():
-            if status is not None and known.get(node) != status.incarnation:
-                now_us = store.clock_us()
-                await store.log.append(
-                    [RegisterNode(store.write_id(now_us), now_us, node=node, incarnation=status.incarnation)]
-                )
+            if status is None or known.get(node) == status.incarnation:
+                continue
+            now_us = store.clock_us()
+            life = RegisterNode(store.write_id(now_us), now_us, node=node, incarnation=status.incarnation)
+            try:
+                await store.log.append([life])
+            except QuoinError as error:  # a full disk; it is tried again
+                log.warning("node %d is not registered: %s", node, error)
+            else:
                 known[node] = status.incarnation
-        counters.save()
+        gateway.counters.worked(
+            mended_blobs=work.mended_blobs,
+            mended_shards=work.mended_shards,
+            failed_mends=work.failed_blobs,
+            swept_shards=work.swept_shards,
+        )
+        gateway.counters.save()
         await asyncio.sleep(TICK_S)
 
 

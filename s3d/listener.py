@@ -44,6 +44,11 @@ class Listener:
         )
 
     @property
+    def serving(self) -> list[Connection]:
+        """The connections that are open now."""
+        return list(self._serving)
+
+    @property
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._serving)
@@ -75,7 +80,7 @@ class Listener:
         while True:
             await asyncio.sleep(SWEEP_S)
             now = self._loop.time()
-            for connection in list(self._serving):
+            for connection in self.serving:
                 connection.sweep(now)
 
     async def close(self, grace_s: float) -> None:

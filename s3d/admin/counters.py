@@ -31,14 +31,21 @@ class Counters:
         self._folder = folder
         self._path = folder / f"gateway-{worker}{SUFFIX}" if folder is not None else None
         self.counts = _read(self._path) if self._path is not None else Counts()
+        self._worked_before = dict(self.counts.work)
         self._saved = b""
 
-    def answered(self, operation: str, status: int, sent_bytes: int) -> None:
-        """One request was answered."""
+    def answered(self, operation: str, status: int, *, received_bytes: int, sent_bytes: int) -> None:
+        """One request was answered; the sizes are those of its bodies."""
         name = f"{operation} {status}"
         requests = self.counts.requests
         requests[name] = requests.get(name, 0) + 1
         self.counts.sent_bytes += sent_bytes
+        self.counts.received_bytes += received_bytes
+
+    def worked(self, **done: int) -> None:
+        """How often each thing was done behind requests, since this process began."""
+        for name, count in done.items():
+            self.counts.work[name] = self._worked_before.get(name, 0) + count
 
     def save(self) -> None:
         """Write the file, if anything changed. A disk that refuses costs the metrics, not the store."""

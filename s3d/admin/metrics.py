@@ -25,7 +25,7 @@ def text(counts: Counts, gauges: Mapping[str, tuple[str, float]], up: Mapping[in
             _family(
                 "quoin_received_bytes_total",
                 "counter",
-                "Bytes of objects received.",
+                "Bytes of bodies received.",
                 (("", counts.received_bytes),),
             ),
             *(

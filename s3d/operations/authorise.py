@@ -47,3 +47,12 @@ def _denied(decision: Decision, principal: Principal | None, operation: Operatio
         decision.reason,
     )
     return S3Error("AccessDenied")
+
+
+def check_owner(row: BucketRow | None, expected: str | None) -> None:
+    """Hold the bucket against the account that a client says it belongs to. Raises AccessDenied.
+
+    `expected`: x-amz-expected-bucket-owner, or of the source of a copy x-amz-source-expected-bucket-owner.
+    """
+    if expected is not None and row is not None and row.account != expected:
+        raise S3Error("AccessDenied")

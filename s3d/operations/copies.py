@@ -10,7 +10,7 @@ from s3d.metadata.commands import CopyObject, Outcome
 from s3d.metadata.rows import Attributes, BucketRow, VersionRow
 from s3d.operations import documents
 from s3d.operations.attributes import attributes_of, refuse_unbuilt
-from s3d.operations.authorise import authorise
+from s3d.operations.authorise import authorise, check_owner
 from s3d.operations.call import Call
 from s3d.operations.catalog import OPERATIONS
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
@@ -122,6 +122,7 @@ def find_source(call: Call) -> Source:
     target, version_id = parse_copy_source(call.header("x-amz-copy-source"))
     bucket = authorise(call.store, call.principal, _READ, target)
     assert bucket is not None, "GetObject names a bucket"
+    check_owner(bucket, call.request.headers.get("x-amz-source-expected-bucket-owner"))
     key = target.key.encode()
     with call.store.state.view() as view:
         version = view.find(bucket.incarnation, key, version_id)

@@ -1,5 +1,7 @@
 """Owns the deletion of objects, one or a thousand at a time; never their bytes: those go when nobody reads them."""
 
+from typing import Final
+
 from s3d.metadata.commands import DELETE_KEYS_MAX, Conditions, DeletedKey, DeleteObjects, Outcome
 from s3d.metadata.rows import NULL_VERSION
 from s3d.operations import documents, orders
@@ -10,13 +12,16 @@ from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.errors import ERRORS, S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX
 
+# What is not there is deleted, whatever condition was on it (S3 API reference, DeleteObject, If-Match).
+_GONE_ALREADY: Final = ("", "NoSuchKey", "NoSuchVersion")
+
 
 async def delete_object(call: Call) -> Reply:
     """DeleteObject: 204, also where there was nothing."""
     version_id = call.argument("versionId")
     named = DeletedKey(call.key, version_id, write_conditions(call))
     outcome = (await _delete(call, (named,)))[0]
-    if outcome.error and outcome.error != "NoSuchVersion":
+    if outcome.error not in _GONE_ALREADY:
         raise S3Error(outcome.error)
     return Reply(204, headers=_marks(version_id, outcome), length=-1)
 
@@ -61,7 +66,7 @@ def _refusal(call: Call, item: orders.ObjectIdentifier) -> str:
 
 
 def _answer(item: orders.ObjectIdentifier, outcome: Outcome) -> documents.Deleted:
-    error = "" if outcome.error == "NoSuchVersion" else outcome.error
+    error = "" if outcome.error in _GONE_ALREADY else outcome.error
     return documents.Deleted(
         item.key,
         item.version_id,

@@ -137,3 +137,12 @@ async def test_pages_of_buckets(live: Live) -> None:
     assert rest.text("ContinuationToken") == ""
     some = await live.ok("GET", "/", query="prefix=pub")
     assert some.texts("Buckets/Bucket/Name") == ["public"]
+
+
+async def test_the_account_that_a_client_expects(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body", headers={"x-amz-expected-bucket-owner": "000000000001"})
+    answer = await live.ask("GET", "/bucket/key", headers={"x-amz-expected-bucket-owner": "000000000002"})
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    source = {"x-amz-copy-source": "/bucket/key", "x-amz-source-expected-bucket-owner": "000000000002"}
+    answer = await live.ask("PUT", "/bucket/copy", headers=source)
+    assert (answer.status, answer.code) == (403, "AccessDenied")

@@ -47,7 +47,8 @@ async def test_a_condition_on_a_delete(live: Live) -> None:
     put = await live.ok("PUT", "/bucket/key", b"body")
     wrong = await live.ask("DELETE", "/bucket/key", headers={"If-Match": '"0123"'})
     assert (wrong.status, wrong.code) == (412, "PreconditionFailed")
-    await live.ok("DELETE", "/bucket/key", headers={"If-Match": put.headers["etag"]})
+    for _ in range(2):  # what is not there is deleted, whatever the condition
+        await live.ok("DELETE", "/bucket/key", headers={"If-Match": put.headers["etag"]})
 
 
 async def test_many_keys_at_once(live: Live) -> None:

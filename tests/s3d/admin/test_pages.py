@@ -1,0 +1,104 @@
+"""What a gateway says about itself under /-/: to everybody, and to administrators only."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from s3d.admin.counters import Counters
+from tests.s3d.live import Live, gateway
+
+LABEL = r"[a-z]+=\"[^\"]*\""
+SAMPLE = re.compile(rf"[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? [0-9.e+]+")
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Live]:
+    async with gateway(tmp_path) as made:
+        await made.ok("PUT", "/bucket")
+        yield made
+
+
+async def test_health_and_readiness(live: Live) -> None:
+    assert (await live.ask("GET", "/-/health", key="")).status == 200
+    assert (await live.ask("GET", "/-/ready", key="")).status == 200
+    nodes = list(live.nodes.values())
+    for node in nodes[:3]:
+        node.dead = True
+    while len(live.store.blobs.fleet.up()) > 2:
+        await live.ask("PUT", "/bucket/key", b"body")
+    answer = await live.ask("GET", "/-/ready", key="")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+    assert b"2 of 5 nodes" in answer.body
+    assert (await live.ask("GET", "/-/health", key="")).status == 200
+
+
+async def test_too_few_nodes_are_an_honest_503(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    for node in list(live.nodes.values())[:3]:
+        node.dead = True
+    for method in ("PUT", "GET"):
+        answer = await live.ask(method, "/bucket/key", b"new" if method == "PUT" else b"")
+        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "ServiceUnavailable", "2")
+    assert (await live.ok("HEAD", "/bucket/key")).headers["content-length"] == "4"
+    assert (await live.ok("GET", "/bucket", query="list-type=2")).texts("Contents/Key") == ["key"]
+
+
+async def test_metrics(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    await live.ok("GET", "/bucket/key")
+    await live.ask("GET", "/bucket/absent")
+    live.nodes[next(iter(live.nodes))].dead = True
+    answer = await live.ask("GET", "/-/metrics", key="")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = dict(re.findall(r"^([a-z_]+(?:\{[^}]*\})?) ([0-9.e+]+)$", answer.body.decode(), re.MULTILINE))
+    assert samples['quoin_requests_total{operation="GetObject",status="200"}'] == "1"
+    assert samples['quoin_requests_total{operation="GetObject",status="404"}'] == "1"
+    assert samples["quoin_degraded_blobs"] == "0"
+    assert samples["quoin_condemned"] == "0"
+    assert samples["quoin_received_bytes_total"] == "4"
+    assert int(samples["quoin_sent_bytes_total"]) > 4
+    assert len([name for name in samples if name.startswith("quoin_node_up{")]) == 5
+    for line in answer.body.decode().splitlines():
+        assert line.startswith("# ") or SAMPLE.fullmatch(line)
+
+
+async def test_status_is_for_administrators(live: Live) -> None:
+    assert (await live.ask("GET", "/-/admin/status", key="")).code == "AccessDenied"
+    assert (await live.ask("GET", "/-/admin/status", key="AKREADER")).code == "AccessDenied"
+    status = json.loads((await live.ok("GET", "/-/admin/status")).body)
+    assert [node["id"] for node in status["nodes"]] == [1, 2, 3, 4, 5]
+    assert all(node["up"] and node["state"] == "ok" and node["free_bytes"] for node in status["nodes"])
+    assert (status["degraded_blobs"], status["condemned"], status["writable"]) == (0, 0, True)
+
+
+async def test_there_is_nothing_else(live: Live) -> None:
+    assert (await live.ask("GET", "/-/other", key="")).status == 404
+    assert (await live.ask("PUT", "/-/health", key="")).status == 405
+    assert (await live.ask("PUT", "/-")).code == "InvalidBucketName"
+
+
+def test_counters_of_all_gateways_of_a_node_add_up_and_never_fall(tmp_path: Path) -> None:
+    first, second = Counters(tmp_path, 0), Counters(tmp_path, 1)
+    for counters in (first, first, second):
+        counters.answered("GetObject", 200, received_bytes=0, sent_bytes=10)
+    first.save()
+    second.save()
+    assert first.of_node().requests == {"GetObject 200": 3}
+    assert second.of_node().sent_bytes == 30
+    first.worked(mended_blobs=3)
+    first.save()
+    again = Counters(tmp_path, 0)
+    again.worked(mended_blobs=1)
+    assert again.of_node().work == {"mended_blobs": 4}
+    again.answered("GetObject", 200, received_bytes=0, sent_bytes=1)
+    assert again.of_node().requests == {"GetObject 200": 4}
+
+
+def test_a_damaged_file_of_counters_counts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "gateway-1.db").write_bytes(b"\xc1")
+    counters = Counters(tmp_path, 0)
+    counters.answered("GetObject", 200, received_bytes=0, sent_bytes=1)
+    assert counters.of_node().requests == {"GetObject 200": 1}

@@ -1,0 +1,390 @@
+"""One connection on the wire: order, limits, ends; over real sockets, with an answer of the test's own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp.http_exceptions import HttpProcessingError
+
+from s3d.connection import (
+    BODY_IDLE_S,
+    FIRST_BYTE_S,
+    HEAD_S,
+    KEEP_ALIVE_S,
+    BodyError,
+    BodySilentError,
+    Message,
+    head_bytes,
+)
+from s3d.listener import Listener
+from s3d.operations.reply import Reply
+from shardd.contract.errors import QuoinError
+
+HEAD = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@dataclass
+class Talk:
+    """A listener whose answers the test writes, and clients of it."""
+
+    answer: Callable[[Message], Awaitable[Reply]]
+    listener: Listener = field(init=False)
+    port: int = 0
+    seen: list[str] = field(default_factory=list)
+
+    async def client(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def say(self, data: bytes) -> bytes:
+        """All that comes back for `data`, until the server ends the connection."""
+        reader, writer = await self.client()
+        writer.write(data)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def later(self, seconds: float) -> None:
+        """Sweep all connections as if so much time had passed since they were last heard of."""
+        now = asyncio.get_running_loop().time()
+        for connection in self.listener.serving:
+            connection.sweep(now + seconds)
+
+
+@asynccontextmanager
+async def talking(
+    answer: Callable[[Message], Awaitable[Reply]], *, connections_max: int = 8
+) -> AsyncIterator[Talk]:
+    talk = Talk(answer)
+
+    async def noted(message: Message) -> Reply:
+        talk.seen.append(f"{message.method} {message.target}")
+        return await talk.answer(message)
+
+    def refuse(error: HttpProcessingError) -> Reply:
+        return Reply(400, body=(b"refused",))
+
+    talk.listener = Listener(noted, refuse, connections_max=connections_max)
+    sock = socket.create_server(("127.0.0.1", 0))
+    talk.port = sock.getsockname()[1]
+    await talk.listener.listen(sock)
+    try:
+        yield talk
+    finally:
+        await talk.listener.close(1.0)
+
+
+async def echo(message: Message) -> Reply:
+    """The target and the body."""
+    pieces = [message.target.encode()]
+    while piece := await message.body.piece():
+        pieces.append(piece)
+    return Reply(body=pieces)
+
+
+async def reply_of(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        return head, await reader.readexactly(int(lines.get("Content-Length", 0)))
+
+
+async def test_requests_are_answered_in_order_on_one_connection() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        writer.write(b"".join(HEAD % number for number in range(40)))
+        bodies = [(await reply_of(reader))[1] for _ in range(40)]
+        assert bodies == [b"/%d" % number for number in range(40)]
+        writer.close()
+
+
+async def test_a_body_in_pieces_and_in_chunks() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        writer.write(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc")
+        await writer.drain()
+        writer.write(b"def")
+        assert (await reply_of(reader))[1] == b"/aabcdef"
+        writer.write(b"PUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n")
+        assert (await reply_of(reader))[1] == b"/bxyz"
+        writer.close()
+
+
+async def test_a_body_larger_than_all_buffers() -> None:
+    async with talking(echo) as talk:
+        body = bytes(range(256)) * 20_000
+        reader, writer = await talk.client()
+        writer.write(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert (await reply_of(reader))[1] == b"/a" + body
+        writer.close()
+
+
+async def test_head_has_no_body() -> None:
+    async def answer(message: Message) -> Reply:
+        return Reply(headers=(("ETag", '"e"'),), length=12_345)
+
+    async with talking(answer) as talk:
+        answered = await talk.say(b"HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert b"Content-Length: 12345\r\n" in answered
+        assert answered.endswith(b"\r\n\r\n")
+
+
+async def test_the_client_is_told_to_continue_only_when_its_body_is_wanted() -> None:
+    async def answer(message: Message) -> Reply:
+        return await echo(message) if message.target == "/yes" else Reply(403, body=(b"no",))
+
+    async with talking(answer) as talk:
+        head = b"PUT %s HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        reader, writer = await talk.client()
+        writer.write(head % b"/yes")
+        assert await reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"abc")
+        assert (await reply_of(reader))[1] == b"/yesabc"
+        writer.write(head % b"/no")
+        refused, _body = await reply_of(reader)
+        assert refused.startswith("HTTP/1.1 403") and "Connection: close" in refused
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_body_that_nobody_read_does_not_become_the_next_request() -> None:
+    async def answer(message: Message) -> Reply:
+        return Reply(body=(message.target.encode(),))
+
+    async with talking(answer) as talk:
+        reader, writer = await talk.client()
+        smuggled = HEAD % 1
+        writer.write(
+            b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(smuggled) + smuggled + HEAD % 2
+        )
+        assert [(await reply_of(reader))[1] for _ in range(2)] == [b"/a", b"/2"]
+        assert talk.seen == ["PUT /a", "GET /2"]
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\nabc",
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: \r\n\r\nabc",
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n folded\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"a" * 102_400 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n"
+        + b"".join(b"A%d: b\r\n" % number for number in range(129))
+        + b"\r\n",
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_http_gets_a_refusal_and_the_end(data: bytes) -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        writer.write(data + HEAD % 9)
+        async with asyncio.timeout(10):
+            answered = await reader.read()
+        assert answered.startswith(b"HTTP/1.1 400")
+        assert answered.endswith(b"refused")
+        assert "GET /9" not in talk.seen
+        writer.close()
+
+
+async def test_a_connection_that_is_idle_is_ended_after_a_minute() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 1)
+        await reply_of(reader)
+        await talk.later(KEEP_ALIVE_S - 1)
+        writer.write(HEAD % 2)
+        await reply_of(reader)
+        await talk.later(KEEP_ALIVE_S + 0.1)
+        await until(lambda: talk.listener.connections == 0)
+        writer.close()
+
+
+async def test_a_client_that_says_nothing_at_all() -> None:
+    async with talking(echo) as talk:
+        _reader, writer = await talk.client()
+        await until(lambda: talk.listener.connections == 1)
+        await talk.later(FIRST_BYTE_S - 1)
+        assert talk.listener.connections == 1
+        await talk.later(FIRST_BYTE_S + 0.1)
+        await until(lambda: talk.listener.connections == 0)
+        writer.close()
+
+
+async def test_half_a_head_after_a_request() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 1)
+        await reply_of(reader)
+        writer.write(b"GET / HT")
+        await writer.drain()
+        await asyncio.sleep(0.05)  # no event tells that bytes without meaning have arrived
+        await talk.later(HEAD_S + 0.1)
+        await until(lambda: talk.listener.connections == 0)
+        writer.close()
+
+
+async def test_a_body_that_stops_coming() -> None:
+    failed: list[BodyError] = []
+    reading = asyncio.Event()
+
+    async def answer(message: Message) -> Reply:
+        try:
+            while True:
+                await message.body.piece()
+                reading.set()
+        except BodyError as error:
+            failed.append(error)
+        return Reply(400, body=(b"late",))
+
+    async with talking(answer) as talk:
+        reader, writer = await talk.client()
+        writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+        await reading.wait()
+        await asyncio.sleep(0)
+        await talk.later(BODY_IDLE_S - 1)
+        assert failed == []
+        await talk.later(BODY_IDLE_S + 0.1)
+        assert (await reply_of(reader))[1] == b"late"
+        assert isinstance(failed[0], BodySilentError)
+        writer.close()
+
+
+async def test_a_client_that_goes_away_in_its_body() -> None:
+    failed: asyncio.Future[BodyError] = asyncio.get_running_loop().create_future()
+
+    async def answer(message: Message) -> Reply:
+        try:
+            while await message.body.piece():
+                pass
+        except BodyError as error:
+            failed.set_result(error)
+        return Reply(400)
+
+    async with talking(answer) as talk:
+        _, writer = await talk.client()
+        writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(5):
+            assert not isinstance(await failed, BodySilentError)
+
+
+async def test_a_client_that_closed_its_side_still_gets_its_answer() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 7)
+        writer.write_eof()
+        assert (await reply_of(reader))[1] == b"/7"
+        writer.close()
+
+
+async def test_a_stream_comes_whole_and_one_that_fails_is_cut() -> None:
+    async def pieces(fails: bool) -> AsyncGenerator[list[bytes], None]:
+        for _ in range(50):
+            yield [b"x" * 70_000, b"y" * 30_000]
+        if fails:
+            raise QuoinError("a shard is gone")
+        yield [b"z"]
+
+    async def answer(message: Message) -> Reply:
+        return Reply(body=(b"first",), rest=pieces(message.target == "/1"), length=5 + 5_000_000 + 1)
+
+    async with talking(answer) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 0 + HEAD % 1)
+        _, body = await reply_of(reader)
+        assert body == b"first" + (b"x" * 70_000 + b"y" * 30_000) * 50 + b"z"
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reply_of(reader)
+        writer.close()
+
+
+async def test_a_reader_that_leaves_stops_the_stream() -> None:
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[list[bytes], None]:
+        try:
+            while True:
+                yield [b"x" * 1_000_000]
+        finally:
+            closed.set()
+
+    async def answer(message: Message) -> Reply:
+        return Reply(body=(), rest=endless(), length=1 << 40)
+
+    async with talking(answer) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 0)
+        await reader.readexactly(100)
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            await closed.wait()
+        await until(lambda: talk.listener.connections == 0)
+
+
+async def test_over_the_limit_of_connections_nobody_is_served() -> None:
+    async with talking(echo, connections_max=1) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 1)
+        await reply_of(reader)
+        second, other = await talk.client()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            other.write(HEAD % 2)
+            await second.readexactly(1)
+        other.close()
+        writer.write(HEAD % 3)
+        assert (await reply_of(reader))[1] == b"/3"
+        writer.close()
+
+
+async def test_the_end_lets_requests_finish_and_cuts_what_does_not() -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(message: Message) -> Reply:
+        started.set()
+        await (go if message.target == "/1" else asyncio.Event()).wait()
+        return Reply(body=(b"done",))
+
+    async with talking(answer) as talk:
+        reader, writer = await talk.client()
+        _, stuck = await talk.client()
+        idle, third = await talk.client()
+        writer.write(HEAD % 1)
+        stuck.write(HEAD % 2)
+        await started.wait()
+        await until(lambda: len(talk.seen) == 2)
+        closing = asyncio.create_task(talk.listener.close(0.5))
+        assert await idle.read() == b""
+        go.set()
+        head, body = await reply_of(reader)
+        assert (body, "Connection: close" in head) == (b"done", True)
+        async with asyncio.timeout(5):
+            await closing
+        assert talk.listener.connections == 0
+        for each in (writer, stuck, third):
+            each.close()
+
+
+def test_a_header_cannot_make_another() -> None:
+    for value in ("a\r\nx: y", "a\ny", "a\ry"):
+        with pytest.raises(ValueError, match="line break"):
+            head_bytes(Reply(headers=(("A", value),)), b"", keep=True)
+    assert head_bytes(Reply(204, length=-1), b"D: e\r\n", keep=False) == (
+        b"HTTP/1.1 204 No Content\r\nConnection: close\r\nD: e\r\n\r\n"
+    )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
