@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, Protocol
 
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
-from aiohttp.streams import StreamReader
-
+from s3d.http_parser import (
+    BaseProtocol,
+    HttpProcessingError,
+    HttpRequestParser,
+    RawRequestMessage,
+    StreamReader,
+)
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 
