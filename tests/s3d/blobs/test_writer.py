@@ -120,6 +120,33 @@ async def test_a_refused_extent_gives_up_its_shard(five: Store) -> None:
     assert stored.row.shards[2] == (0, 0) and stored.degraded
 
 
+async def test_the_end_waits_for_what_was_sent_before(five: Store) -> None:
+    """The last window is durable at once, the one before it fails later: that decides."""
+    for node in five.nodes.values():
+        node.slow_s = 0.3
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=4 * MIB, digests=None)
+    await writer.write(bytes(4 * MIB))
+    await puts(five, 5)
+    for node in five.nodes.values():
+        node.slow_s = 0.0
+    finishing = asyncio.create_task(writer.finish(b""))
+    async with asyncio.timeout(5):
+        while sum(len(node.stored) for node in five.nodes.values()) < 5:
+            await asyncio.sleep(0)
+    for number in (1, 2, 3):
+        five.nodes[NodeId(number)].dead = True
+    with pytest.raises(NotEnoughShardsError):
+        await finishing
+    await writer.abandon()
+
+
+async def puts(five: Store, count: int) -> None:
+    """Wait until so many puts have reached their nodes."""
+    async with asyncio.timeout(5):
+        while sum(node.puts for node in five.nodes.values()) < count:
+            await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("size", [0, 10, 65_537, 3 * MIB, 3 * MIB + 1, 9 * MIB])
 async def test_the_identity_is_in_the_last_record_of_each_shard(five: Store, size: int) -> None:
     stored = await five.put(bytes(size))
@@ -185,6 +212,18 @@ async def test_many_uploads_share_a_small_budget_without_deadlock() -> None:
         assert budget.used == 0
         for one in stored:
             assert await made.get(one) == body
+
+
+async def test_one_upload_holds_three_windows_at_most(five: Store) -> None:
+    for node in five.nodes.values():
+        node.slow_s = 0.05
+    held = set()
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=None, digests=None)
+    for _ in range(24):
+        await writer.write(bytes(MIB))
+        held.add(five.blobs.resources.uploads.used)
+    assert max(held) == 3 * 5 * MIB
+    await writer.abandon()
 
 
 async def test_a_window_larger_than_the_budget_goes_alone() -> None:

@@ -129,30 +129,28 @@ async def test_outcomes_stand_in_the_order_of_the_extents() -> None:
 
 
 async def test_a_node_that_stands_still_while_others_move_is_given_up() -> None:
-    async with running() as (fleet, nodes):
+    patient = FleetLimits(heartbeat_s=0.02, silence_s=0.1, stall_s=0.1, standstill_s=60, watch_s=0.02)
+    async with running(limits=patient) as (fleet, nodes):
         nodes[0].silent_puts = True
         async with asyncio.timeout(3):
             assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError, type(None)]
         assert len(fleet.up()) == 5
 
 
-async def test_a_slow_put_is_waited_for_while_its_node_moves() -> None:
+async def test_a_put_that_waits_long_is_not_given_up_while_its_node_moves() -> None:
     """A node with a long queue answers others in the meantime: it does not stand still."""
-    async with running() as (fleet, nodes):
-        nodes[0].slow_s = nodes[1].slow_s = 0.06
-
-        async def traffic() -> None:
-            for shard in range(2, 12):
-                await fleet.put_all([extent(1, shard)])
-
-        other = asyncio.create_task(traffic())
-        await asyncio.sleep(0)
-        nodes[0].slow_s = 0.3
+    limits = FleetLimits(heartbeat_s=0.02, silence_s=0.1, stall_s=0.25, watch_s=0.02)
+    async with running(limits=limits) as (fleet, nodes):
+        nodes[0].slow_s = 0.6
         slow = asyncio.create_task(fleet.put_all([extent(1), extent(2, 1)]))
-        await asyncio.sleep(0)
-        nodes[0].slow_s = 0.03
-        assert kinds(await slow) == [type(None), type(None)]
-        await other
+        while not nodes[0].puts:
+            await asyncio.sleep(0)
+        nodes[0].slow_s = 0.01
+        shard = 2
+        while not slow.done():
+            await fleet.put_all([extent(1, shard)])
+            shard += 1
+        assert kinds(slow.result()) == [type(None), type(None)] and shard > 10
 
 
 async def test_when_all_stand_still_they_are_given_up_later() -> None:
