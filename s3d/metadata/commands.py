@@ -4,20 +4,42 @@ A command carries all that apply needs: its time, its preconditions, the incarna
 caller has seen none and any will do). Errors in outcomes are the names of S3's error codes.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 from s3d.metadata.rows import Attributes, BlobRow
+from shardd.contract.blobs import BLOB_ID_SIZE, SHARDS_MAX
+from shardd.contract.errors import QuoinError
 
 WRITE_ID_SIZE = 16
+KEY_BYTES_MAX = 1_024
+TIME_US_MAX = (1 << 62) - 1  # so that a time with a grace still fits into 8 bytes
 DELETE_KEYS_MAX = 1_000
 PARTS_MAX = 10_000
 PART_SIZE_BYTES_MIN = 5 << 20
 OUTCOMES_WINDOW = 65_536  # how many outcomes the state remembers
 
-Placement = tuple[tuple[int, int], ...]  # (node, generation) of each shard; node 0 stores nothing
-Places = tuple[tuple[int, int, int], ...]  # (node, shard, generation)
+WriteId = Annotated[bytes, Meta(min_length=WRITE_ID_SIZE, max_length=WRITE_ID_SIZE)]
+Blob = Annotated[bytes, Meta(min_length=BLOB_ID_SIZE, max_length=BLOB_ID_SIZE)]
+Key = Annotated[bytes, Meta(min_length=1, max_length=KEY_BYTES_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Account = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z]{0,64}\Z")]
+Upload = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_.~-]{1,128}\Z")]
+Md5 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+PartNumber = Annotated[int, Meta(ge=1, le=PARTS_MAX)]
+Time = Annotated[int, Meta(ge=0, le=TIME_US_MAX)]  # microseconds since 1970, or of a grace
+Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Node = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
+Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
+Generation = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
+Placement = tuple[tuple[Node, Generation], ...]  # of each shard; node 0 stores nothing
+Places = tuple[tuple[Node, Shard, Generation], ...]
+
+
+class CommandError(QuoinError):
+    """A command breaks its contract: a fault of its maker, never of a client. It was not applied."""
 
 
 class Conditions(msgspec.Struct, frozen=True, array_like=True):
@@ -37,16 +59,16 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
     `seen` is more than OUTCOMES_WINDOW behind is refused, because its outcome may be forgotten.
     """
 
-    write_id: bytes
-    time_us: int
-    seen: int = 0
+    write_id: WriteId
+    time_us: Time
+    seen: Sequence = 0
 
 
 class CreateBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Errors: BucketAlreadyOwnedByYou, BucketAlreadyExists."""
 
-    bucket: str
-    account: str
+    bucket: Name
+    account: Account
     region: str = ""
     settings: dict[str, bytes] = {}
 
@@ -54,16 +76,16 @@ class CreateBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True
 class DeleteBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Uploads in progress are aborted. Errors: NoSuchBucket, BucketNotEmpty, AccessDenied (stands in cluster.toml)."""
 
-    bucket: str
-    incarnation: int = 0
-    grace_us: int = 0
+    bucket: Name
+    incarnation: Sequence = 0
+    grace_us: Time = 0
 
 
 class ConfiguredBucket(msgspec.Struct, frozen=True, array_like=True):
     """One [[buckets]] entry."""
 
-    name: str
-    account: str
+    name: Name
+    account: Account
     region: str = ""
     public: bool = False
     kind: str = "standard"
@@ -79,10 +101,18 @@ class ImportBuckets(Command, frozen=True, array_like=True, tag=True, kw_only=Tru
 class PutBucketSetting(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Keep the document of a sub-resource (policy, cors ...), or forget it (None). Errors: NoSuchBucket."""
 
-    bucket: str
-    name: str
+    bucket: Name
+    name: Name
     document: bytes | None
-    incarnation: int = 0
+    incarnation: Sequence = 0
+
+
+class PutVersioning(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Keep versions from now on ("Enabled"), or only those there are ("Suspended"). Errors: NoSuchBucket."""
+
+    bucket: Name
+    status: Literal["Enabled", "Suspended"]
+    incarnation: Sequence = 0
 
 
 class PutObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -91,16 +121,16 @@ class PutObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     Errors: NoSuchBucket, NoSuchKey (If-Match on nothing), PreconditionFailed, OperationAborted (condemned blob).
     """
 
-    bucket: str
-    key: bytes
-    blob: bytes
+    bucket: Name
+    key: Key
+    blob: Blob
     row: BlobRow
-    etag: str
+    etag: Md5
     attributes: Attributes
-    incarnation: int = 0
+    incarnation: Sequence = 0
     conditions: Conditions = ANY
     degraded: bool = False
-    grace_us: int = 0
+    grace_us: Time = 0
 
 
 class CopyObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -109,21 +139,21 @@ class CopyObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     Errors: those of PutObject; OperationAborted where that version is gone (look the source up again, then retry).
     """
 
-    bucket: str
-    key: bytes
-    source_incarnation: int
-    source_key: bytes
-    source_sequence: int
+    bucket: Name
+    key: Key
+    source_incarnation: Sequence
+    source_key: Key
+    source_sequence: Sequence
     attributes: Attributes
-    incarnation: int = 0
+    incarnation: Sequence = 0
     conditions: Conditions = ANY
-    grace_us: int = 0
+    grace_us: Time = 0
 
 
 class DeletedKey(msgspec.Struct, frozen=True, array_like=True):
     """A key to delete, or one version of it ("" the live object, "null" or an id)."""
 
-    key: bytes
+    key: Key
     version_id: str = ""
     conditions: Conditions = ANY
 
@@ -134,20 +164,20 @@ class DeleteObjects(Command, frozen=True, array_like=True, tag=True, kw_only=Tru
     A missing key is deleted with success, as S3 answers. Errors: NoSuchBucket.
     """
 
-    bucket: str
-    keys: tuple[DeletedKey, ...]
-    incarnation: int = 0
-    grace_us: int = 0
+    bucket: Name
+    keys: Annotated[tuple[DeletedKey, ...], Meta(max_length=DELETE_KEYS_MAX)]
+    incarnation: Sequence = 0
+    grace_us: Time = 0
 
 
 class CreateUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Begin a multipart upload. `upload`: the id, ASCII; one that grows with time lists in S3's order. NoSuchBucket."""
 
-    bucket: str
-    key: bytes
-    upload: str
+    bucket: Name
+    key: Key
+    upload: Upload
     attributes: Attributes
-    incarnation: int = 0
+    incarnation: Sequence = 0
 
 
 class PutPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -156,32 +186,32 @@ class PutPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     Errors: NoSuchBucket, NoSuchUpload, OperationAborted (condemned blob).
     """
 
-    bucket: str
-    key: bytes
-    upload: str
-    number: int
-    blob: bytes
+    bucket: Name
+    key: Key
+    upload: Upload
+    number: PartNumber
+    blob: Blob
     row: BlobRow
-    etag: str
+    etag: Md5
     checksum: str = ""
-    incarnation: int = 0
+    incarnation: Sequence = 0
     degraded: bool = False
-    grace_us: int = 0
+    grace_us: Time = 0
 
 
 class CopyPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Make the blob of a source version of one slice a part; no byte moves. Errors: PutPart's and CopyObject's."""
 
-    bucket: str
-    key: bytes
-    upload: str
-    number: int
-    source_incarnation: int
-    source_key: bytes
-    source_sequence: int
+    bucket: Name
+    key: Key
+    upload: Upload
+    number: PartNumber
+    source_incarnation: Sequence
+    source_key: Key
+    source_sequence: Sequence
     checksum: str = ""
-    incarnation: int = 0
-    grace_us: int = 0
+    incarnation: Sequence = 0
+    grace_us: Time = 0
 
 
 class NamedPart(msgspec.Struct, frozen=True, array_like=True):
@@ -201,31 +231,31 @@ class CompleteUpload(Command, frozen=True, array_like=True, tag=True, kw_only=Tr
     NoSuchKey, PreconditionFailed. The upload stands after an error.
     """
 
-    bucket: str
-    key: bytes
-    upload: str
+    bucket: Name
+    key: Key
+    upload: Upload
     parts: tuple[NamedPart, ...]
     checksums: dict[str, str] = {}
-    incarnation: int = 0
+    incarnation: Sequence = 0
     conditions: Conditions = ANY
-    grace_us: int = 0
+    grace_us: Time = 0
 
 
 class AbortUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Forget an upload; its blobs are due at once. Errors: NoSuchBucket, NoSuchUpload."""
 
-    bucket: str
-    key: bytes
-    upload: str
-    incarnation: int = 0
+    bucket: Name
+    key: Key
+    upload: Upload
+    incarnation: Sequence = 0
 
 
 class Condemn(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Condemn a blob that no row names. Errors: OperationAborted where one does, or where it is condemned already."""
 
-    blob: bytes
+    blob: Blob
     places: Places
-    grace_us: int = 0
+    grace_us: Time = 0
 
 
 class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -235,26 +265,26 @@ class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     the blob is gone, its placement is not `expected`, or shards of that generation are condemned.
     """
 
-    blob: bytes
+    blob: Blob
     expected: Placement
     shards: Placement
     degraded: bool = False
-    grace_us: int = 0
+    grace_us: Time = 0
 
 
 class MarkDegraded(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """File a blob for repair. `suspects`: shards that were not found or failed. OperationAborted: no such blob."""
 
-    blob: bytes
-    suspects: tuple[int, ...] = ()
+    blob: Blob
+    suspects: tuple[Shard, ...] = ()
 
 
 class SweptItem(msgspec.Struct, frozen=True, array_like=True):
     """A condemned row that was worked on: its key as the view gave it, and the places that are left, until `due_us`."""
 
-    key: bytes
+    key: Key
     left: Places = ()
-    due_us: int = 0
+    due_us: Time = 0
 
 
 class Swept(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -266,7 +296,7 @@ class Swept(Command, frozen=True, array_like=True, tag=True, kw_only=True):
 class RegisterNode(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Say which life of its data folder a node is in. The outcome's `changed` tells a new one. No errors."""
 
-    node: int
+    node: Node
     incarnation: bytes
 
 
@@ -275,6 +305,7 @@ AnyCommand = (
     | DeleteBucket
     | ImportBuckets
     | PutBucketSetting
+    | PutVersioning
     | PutObject
     | CopyObject
     | DeleteObjects
@@ -312,6 +343,14 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder: "msgspec.msgpack.Decoder[AnyCommand]" = msgspec.msgpack.Decoder(AnyCommand)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
+
+
+def check_command(command: Command) -> None:
+    """Raise CommandError where `command` is not what its fields say: one that passes cannot harm those beside it."""
+    try:
+        _decoder.decode(_encoder.encode(command))
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, TypeError) as error:
+        raise CommandError(f"{type(command).__name__}: {error}") from error
 
 
 def encode_command(command: Command) -> bytes:

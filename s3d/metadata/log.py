@@ -8,14 +8,14 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import Command, Outcome
-from s3d.metadata.machine import apply, check_command
+from s3d.metadata.commands import Command, CompleteUpload, DeleteObjects, Outcome, check_command
+from s3d.metadata.machine import apply
 from s3d.metadata.rows import AppliedRow, RowError, encode_row
 from s3d.metadata.state import State, StateError
 from s3d.metadata.view import View
 from shardd.contract.errors import QuoinError
 
-BATCH_APPENDS_MAX = 256
+BATCH_WEIGHT_MAX = 2_000  # keys, parts or plain commands in one transaction: the others' wait for their turn
 DEAD_READERS_EVERY = 1_024  # batches
 
 
@@ -57,10 +57,11 @@ class Log(Protocol):
 class _Entry:
     """Commands of one append, and who waits for them."""
 
-    __slots__ = ("commands", "future", "result")
+    __slots__ = ("commands", "future", "result", "weight")
 
     def __init__(self, commands: Sequence[Command], future: "asyncio.Future[list[Outcome]]") -> None:
         self.commands = commands
+        self.weight = sum(map(_weight, commands))
         self.future = future
         self.result: list[Outcome] | QuoinError = LogFailedError("the log's writer ended")
 
@@ -143,12 +144,16 @@ class LocalLog:
 
     def _take(self, batch: list[_Entry]) -> None:
         """Add what has come while this process waited for its turn."""
-        for _ in range(min(self._queue.qsize(), BATCH_APPENDS_MAX - len(batch))):
+        weight = batch[0].weight
+        for _ in range(self._queue.qsize()):
+            if weight >= BATCH_WEIGHT_MAX:
+                return
             entry = self._queue.get_nowait()
             if entry is None:  # the log is being closed: the sentinel is met again after this batch
                 self._queue.put(None)
                 return
             batch.append(entry)
+            weight += entry.weight
 
     def _commit_alone(self, entry: _Entry) -> None:
         """A transaction of its own for one append, so that its fault is not its neighbours'."""
@@ -162,6 +167,12 @@ class LocalLog:
         batch = [entry for _ in range(self._queue.qsize()) if (entry := self._queue.get_nowait())]
         if batch:
             batch[0].future.get_loop().call_soon_threadsafe(_resolve, batch)
+
+
+def _weight(command: Command) -> int:
+    if isinstance(command, DeleteObjects):
+        return len(command.keys)
+    return len(command.parts) if isinstance(command, CompleteUpload) else 1
 
 
 def _resolve(batch: list[_Entry]) -> None:

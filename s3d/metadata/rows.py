@@ -9,11 +9,11 @@ default, which rows written before it then have. Anything else is a new version.
 
 import struct
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from shardd.contract.blobs import crc32c
+from shardd.contract.blobs import SHARDS_MAX, crc32c
 from shardd.contract.errors import QuoinError
 
 VERSION = 1
@@ -148,7 +148,7 @@ class BlobRow(Row, frozen=True, array_like=True):
     k: int
     m: int
     unit: int
-    shards: tuple[tuple[int, int], ...]
+    shards: Annotated[tuple[tuple[int, int], ...], msgspec.Meta(max_length=SHARDS_MAX)]
     references: int = 1
     created_us: int = 0
     filed: int = 0  # 1 + the survivors that its degraded row is filed under; 0 where it has none

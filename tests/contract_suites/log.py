@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from s3d.metadata import commands, tables
-from s3d.metadata.commands import Command, Conditions
+from s3d.metadata.commands import Command, CommandError, Conditions
 from s3d.metadata.log import Log, LogClosedError
-from s3d.metadata.machine import CommandError
 from s3d.metadata.state import State
 from s3d.metadata.view import View
 from shardd.contract.blobs import new_blob_id

@@ -10,6 +10,7 @@ from s3d.metadata.commands import (
     ImportBuckets,
     Outcome,
     PutBucketSetting,
+    PutVersioning,
 )
 from s3d.metadata.machine.step import Refused, Step
 from s3d.metadata.machine.uploads import forget_upload
@@ -67,6 +68,13 @@ def put_bucket_setting(step: Step, command: PutBucketSetting) -> Outcome:
     settings = dict(sorted(settings.items()))
     step.put(tables.BUCKETS, row.name.encode(), msgspec.structs.replace(row, settings=settings))
     return Outcome(index=step.index, changed=settings != row.settings)
+
+
+def put_versioning(step: Step, command: PutVersioning) -> Outcome:
+    """Errors as PutVersioning says."""
+    row = step.bucket(command.bucket, command.incarnation)
+    step.put(tables.BUCKETS, row.name.encode(), msgspec.structs.replace(row, versioning=command.status))
+    return Outcome(index=step.index, changed=command.status != row.versioning)
 
 
 def import_buckets(step: Step, command: ImportBuckets) -> Outcome:

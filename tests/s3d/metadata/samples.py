@@ -92,6 +92,9 @@ COMMANDS: dict[str, commands.Command] = {
     "put-bucket-setting": commands.PutBucketSetting(
         WRITE_ID, TIME_US, bucket="photos", name="cors", document=None, incarnation=1
     ),
+    "put-versioning": commands.PutVersioning(
+        WRITE_ID, TIME_US, bucket="photos", status="Suspended", incarnation=1
+    ),
     "put-object": commands.PutObject(
         WRITE_ID,
         TIME_US,

@@ -104,7 +104,7 @@ class Teller:
         tell = self.story.tell
         blob = self.some_blob()
         row = self.story.view.blob(blob)
-        match self.chance.randrange(8):
+        match self.chance.randrange(9):
             case 0:
                 tell(
                     commands.CreateBucket, bucket=self.name(), account=self.chance.choice((ACCOUNT, "2" * 12))
@@ -125,6 +125,9 @@ class Teller:
                 due = [key for key, _ in self.story.view.condemned(1 << 60)][:2]
                 left = self.chance.choice(((), ((1, 0, 0),)))
                 tell(commands.Swept, items=tuple(SweptItem(key, left, 1 << 50) for key in due))
+            case 7:
+                status = self.chance.choice(("Enabled", "Suspended"))
+                tell(commands.PutVersioning, bucket=self.name(), status=status)
             case _:
                 entry = commands.ConfiguredBucket(self.name(), ACCOUNT)
                 tell(commands.ImportBuckets, buckets=(entry,))

@@ -3,8 +3,8 @@
 import pytest
 
 from s3d.metadata import commands, tables
-from s3d.metadata.commands import Conditions
-from s3d.metadata.machine import CommandError, apply, check_command
+from s3d.metadata.commands import CommandError, Conditions, check_command
+from s3d.metadata.machine import apply
 from s3d.metadata.rows import CondemnedRow, RowMissingError
 from tests.s3d.metadata.machine.story import ATTRIBUTES, MD5, SHARDS, Story, blob_id, blob_row, check
 
@@ -196,10 +196,19 @@ def test_a_state_that_lost_a_blob_says_so_and_what_else_it_holds_can_still_be_ch
     [
         {"key": b""},
         {"key": b"k" * 1_025},
+        {"key": "text"},
+        {"bucket": ""},
+        {"bucket": "\ud800"},
         {"blob": b"short"},
         {"etag": "no-md5"},
+        {"etag": MD5 + "\n"},
         {"write_id": b"short"},
         {"time_us": -1},
+        {"time_us": 1 << 62},
+        {"grace_us": -1},
+        {"row": blob_row(shards=((1, 0),) * 256)},
+        {"row": None},
+        {"incarnation": 1 << 70},
     ],
 )
 def test_a_command_that_breaks_its_contract_is_found_before_it_is_applied(broken: dict[str, object]) -> None:
