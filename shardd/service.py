@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from shardd import requests
 from shardd.committer import Change, Committer, Outcome
@@ -15,11 +15,13 @@ from shardd.engine.store import Delete, Put, ShardStore
 from shardd.transport.session import Request
 
 READERS = 2
+SMALL_READS_MAX = 16  # that share a thread's turn
 FLUSH_INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[messages.Reply, Sequence[bytes]]
+Read = tuple[Request, Callable[[], Answer]]
 _DONE = messages.Done()
 
 
@@ -32,6 +34,7 @@ class ShardService:
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._flush_due_s = 0.0
+        self._small: list[Read] = []
         self._committer = Committer(self)  # its thread begins at once: all it uses stands above
 
     def handle(self, request: Request) -> None:
@@ -81,7 +84,7 @@ class ShardService:
         requests.admit(frame, peer=request.peer, cluster=self._cluster)
         match frame.body:
             case messages.GetUnits():
-                self._read(request, lambda: self._get(frame.body))
+                self._read(request, lambda: self._get(frame.body), small=frame.body.count == 1)
             case messages.PutExtent():
                 change = _put_of(frame.body, frame.payload)
                 self._write(request, [change], size_bytes=frame.payload_size)
@@ -91,7 +94,7 @@ class ShardService:
             case messages.GetStatus():
                 request.reply(self._store.status(_now_us()))
             case messages.StatShard(blob=blob, shard=shard):
-                request.reply(self._store.stat(BlobId(blob), shard))
+                self._read(request, lambda: (self._store.stat(BlobId(blob), shard), ()))
             case messages.ListShards(after=after, limit=limit):
                 self._read(request, lambda: (self._store.list(after, limit), ()))
 
@@ -100,16 +103,31 @@ class ShardService:
             changes, size_bytes=size_bytes, done=lambda outcomes: _answer_write(request, outcomes)
         )
 
-    def _read(self, request: Request, work: Callable[[], Answer]) -> None:
-        def run() -> Answer:
-            answer: list[Answer] = []
-            failure = self._guarded(lambda: answer.append(work()))
-            return answer[0] if failure is None else (messages.Failure(failure.code, str(failure)), ())
+    def _read(self, request: Request, work: Callable[[], Answer], *, small: bool = False) -> None:
+        """Small reads that come in one turn of the loop share one way to a thread and back: it costs more than they."""
+        if not small:
+            self._submit([(request, work)])
+            return
+        self._small.append((request, work))
+        if len(self._small) == 1:
+            self._loop.call_soon(self._submit_small)
 
-        def back(future: Future[Answer]) -> None:
-            self._loop.call_soon_threadsafe(lambda: request.reply(*future.result()))
+    def _submit_small(self) -> None:
+        for at in range(0, len(self._small), SMALL_READS_MAX):
+            self._submit(self._small[at : at + SMALL_READS_MAX])
+        self._small = []
 
-        self._readers.submit(run).add_done_callback(back)
+    def _submit(self, reads: Sequence[Read]) -> None:
+        def run() -> None:
+            answers = [(request, self._answer(work)) for request, work in reads]
+            self._loop.call_soon_threadsafe(_reply_all, answers)
+
+        self._readers.submit(run)
+
+    def _answer(self, work: Callable[[], Answer]) -> Answer:
+        answer: list[Answer] = []
+        failure = self._guarded(lambda: answer.append(work()))
+        return answer[0] if failure is None else (messages.Failure(failure.code, str(failure)), ())
 
     def _get(self, message: messages.GetUnits) -> Answer:
         extent = self._store.read(
@@ -130,6 +148,11 @@ def _put_of(message: messages.PutExtent, payload: Sequence[bytes]) -> Put:
         message.identity,
         payload,
     )
+
+
+def _reply_all(answers: Sequence[tuple[Request, Answer]]) -> None:
+    for request, (body, payload) in answers:
+        request.reply(body, payload)
 
 
 def _answer_write(request: Request, outcomes: Sequence[Outcome]) -> None:
