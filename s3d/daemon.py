@@ -24,7 +24,8 @@ SERVER_GRACE_S: Final = 5.0
 POLL_S: Final = 0.05
 
 # Large buffers (extents, windows of an upload) are kept and used again, not given back to the kernel and faulted in
-# anew for each request; two arenas are enough for a loop and its executor.
+# anew: 8,000 page faults in place of 112,000 for six PUTs of 64 MiB, for 100 MB more that stay resident in all.
+# Two arenas are enough for a loop and its executor.
 ALLOCATOR: Final = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
