@@ -211,6 +211,7 @@ async def _tick(gateway: Gateway) -> None:
             else:
                 known[node] = status.incarnation
         gateway.counters.worked(
+            suspect_shards=work.suspect_shards,
             mended_blobs=work.mended_blobs,
             mended_shards=work.mended_shards,
             failed_mends=work.failed_blobs,

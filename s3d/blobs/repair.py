@@ -45,6 +45,7 @@ class States(Protocol):
 class Counters:
     """What was done since the process began."""
 
+    suspect_shards: int = 0
     mended_blobs: int = 0
     mended_shards: int = 0
     failed_blobs: int = 0
@@ -112,9 +113,11 @@ class Repairer:
             await self._sweep_all()
 
     async def _file_suspects(self) -> None:
+        taken = self._suspects.take()
+        self.counters.suspect_shards += sum(map(len, taken.values()))
         commands: list[Command] = [
             MarkDegraded(self._write_id(), self._now_us(), blob=blob, suspects=shards)
-            for blob, shards in self._suspects.take().items()
+            for blob, shards in taken.items()
         ]
         if commands:
             await self._log.append(commands)
