@@ -71,10 +71,8 @@ class App:
     def refuse(self, error: HttpProcessingError) -> Reply:
         """The reply to bytes that are no HTTP request; the connection ends with it."""
         self._count += 1
-        refused = S3Error("InvalidRequest", "The request is not well-formed HTTP/1.1.")
-        if isinstance(error, LineTooLong):
-            refused = S3Error("RequestHeaderSectionTooLarge")
-        reply = self._refusal(refused, "", f"{self._prefix}{self._count:08X}")
+        code = "RequestHeaderSectionTooLarge" if isinstance(error, LineTooLong) else "BadRequest"
+        reply = self._refusal(S3Error(code), "", f"{self._prefix}{self._count:08X}")
         self._counters.answered("Unknown", reply.status, received_bytes=0, sent_bytes=reply.length)
         return reply
 
