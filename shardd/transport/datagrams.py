@@ -13,6 +13,7 @@ Received = list[tuple[bytes, Address]]
 
 SOCKET_BUFFER_BYTES = 4 << 20
 BATCHES_PER_TURN_MAX = 8  # receive calls before other work gets the loop
+FULL_BATCH = 32  # messages a receive call takes; after fewer there are hardly more, and the loop would say so
 SEND_QUEUE_MAX = 4_096  # datagrams that wait for the socket; more are dropped, as a full link would
 _PACKET_OVERHEAD = 48  # IPv6 and UDP headers
 _IP_MTU, _IPV6_MTU = 14, 24
@@ -97,7 +98,10 @@ class DatagramSocket:
         failure = None
         try:
             for _ in range(BATCHES_PER_TURN_MAX):
-                received += self._batched.receive()
+                batch = self._batched.receive()
+                received += batch
+                if len(batch) < FULL_BATCH:
+                    break
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
