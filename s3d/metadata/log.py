@@ -84,13 +84,14 @@ class LocalLog:
 
     def _adopt(self, uuid: bytes) -> None:
         with self._state.view() as view:
-            follows = view.applied().log
-        if follows and uuid and follows != uuid:
-            raise LogMismatchError("the state follows another log")
-        if uuid and not follows:
-            with self._state.write() as writes:
-                applied = AppliedRow(uuid, View(writes).applied().index)
-                writes.put(tables.APPLIED, keys.APPLIED, encode_row(keys.APPLIED, applied))
+            if not uuid or view.applied().log == uuid:
+                return
+        with self._state.write() as writes:
+            applied = View(writes).applied()
+            if applied.log not in (b"", uuid):
+                raise LogMismatchError("the state follows another log")
+            row = AppliedRow(uuid, applied.index)
+            writes.put(tables.APPLIED, keys.APPLIED, encode_row(keys.APPLIED, row))
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         for command in commands:

@@ -4,7 +4,9 @@ A test module subclasses LogContract and gives it two fixtures: `log`, and `stat
 """
 
 import asyncio
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -38,10 +40,17 @@ def put(key: bytes, *, conditions: Conditions = commands.ANY, bucket: str = BUCK
     )
 
 
+class Views(Protocol):
+    """Where a log's commands are seen: State, or a fake of it."""
+
+    def view(self) -> AbstractContextManager[View]:
+        """What is committed now."""
+
+
 class LogContract:
     """The contract of s3d.metadata.log.Log."""
 
-    async def test_what_is_acknowledged_is_seen_by_every_later_view(self, log: Log, state: State) -> None:
+    async def test_what_is_acknowledged_is_seen_by_every_later_view(self, log: Log, state: Views) -> None:
         [made] = await log.append([create()])
         for n in range(20):
             [outcome] = await log.append([put(b"k%d" % n)])
@@ -51,7 +60,7 @@ class LogContract:
                 assert row is not None and row.sequence == outcome.index
                 check(view.reads)
 
-    async def test_commands_of_one_append_are_applied_in_order(self, log: Log, state: State) -> None:
+    async def test_commands_of_one_append_are_applied_in_order(self, log: Log, state: Views) -> None:
         first, second, third = await log.append([create(), put(b"k"), put(b"k")])
         assert (first.error, second.error, third.error) == ("", "", "")
         assert first.index < second.index < third.index
@@ -59,7 +68,7 @@ class LogContract:
             row = view.current(first.incarnation, b"k")
             assert row is not None and row.sequence == third.index
 
-    async def test_outcomes_find_their_own_callers(self, log: Log, state: State) -> None:
+    async def test_outcomes_find_their_own_callers(self, log: Log, state: Views) -> None:
         await log.append([create()])
         told = [put(b"%d" % n, bucket=BUCKET if n % 3 else "none") for n in range(300)]
         outcomes = await asyncio.gather(*(log.append([command]) for command in told))
@@ -68,7 +77,7 @@ class LogContract:
         ]
         assert len({outcome.index for [outcome] in outcomes}) == 300
 
-    async def test_of_many_that_race_exactly_one_wins(self, log: Log, state: State) -> None:
+    async def test_of_many_that_race_exactly_one_wins(self, log: Log, state: Views) -> None:
         await log.append([create()])
         for turn in range(10):
             key = b"round %d" % turn
@@ -76,7 +85,7 @@ class LogContract:
             errors = [outcome.error for [outcome] in await asyncio.gather(*racing)]
             assert sorted(errors) == [""] + ["PreconditionFailed"] * 15
 
-    async def test_a_command_told_twice_is_applied_once(self, log: Log, state: State) -> None:
+    async def test_a_command_told_twice_is_applied_once(self, log: Log, state: Views) -> None:
         await log.append([create()])
         command = put(b"k")
         [first] = await log.append([command])
@@ -85,7 +94,7 @@ class LogContract:
         with state.view() as view:
             check(view.reads)
 
-    async def test_a_broken_command_harms_none_beside_it(self, log: Log, state: State) -> None:
+    async def test_a_broken_command_harms_none_beside_it(self, log: Log, state: Views) -> None:
         await log.append([create()])
         beside = [asyncio.ensure_future(log.append([put(b"k%d" % n)])) for n in range(10)]
         with pytest.raises(CommandError):
@@ -97,7 +106,7 @@ class LogContract:
         with state.view() as view:
             assert len(list(view.blobs())) == 10
 
-    async def test_a_caller_that_is_cancelled_stops_no_other(self, log: Log, state: State) -> None:
+    async def test_a_caller_that_is_cancelled_stops_no_other(self, log: Log, state: Views) -> None:
         await log.append([create()])
         tasks = [asyncio.ensure_future(log.append([put(b"k%d" % n)])) for n in range(20)]
         await asyncio.sleep(0)
@@ -109,7 +118,7 @@ class LogContract:
         assert outcome.error == ""
 
     async def test_a_snapshot_opens_as_the_state_that_it_was(
-        self, log: Log, state: State, tmp_path: Path
+        self, log: Log, state: Views, tmp_path: Path
     ) -> None:
         await log.append([create()])
         [last] = (await asyncio.gather(*(log.append([put(b"k%d" % n)]) for n in range(50))))[-1]
@@ -126,7 +135,7 @@ class LogContract:
         await log.trim(index)
 
     async def test_a_closed_log_takes_nothing_but_has_finished_what_it_took(
-        self, log: Log, state: State
+        self, log: Log, state: Views
     ) -> None:
         await log.append([create()])
         tasks = [asyncio.ensure_future(log.append([put(b"k%d" % n)])) for n in range(50)]

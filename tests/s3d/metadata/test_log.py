@@ -18,6 +18,7 @@ from s3d.metadata.rows import RowChecksumError
 from s3d.metadata.state import State, StateFullError
 from tests.contract_suites.log import LogContract, create, put
 from tests.s3d.metadata.machine.story import check
+from tests.s3d.metadata.memory_log import MemoryLog, MemoryState
 
 RACES = int(os.environ.get("QUOIN_RACES", "20"))
 KILLS = int(os.environ.get("QUOIN_WRITER_KILLS", "12"))
@@ -41,6 +42,18 @@ async def log(state: State) -> AsyncIterator[LocalLog]:
 
 class TestLocalLog(LogContract):
     """The contract, on the log of one machine."""
+
+
+class TestMemoryLog(LogContract):
+    """The contract, on the log of tests."""
+
+    @pytest.fixture
+    def state(self) -> MemoryState:
+        return MemoryState()
+
+    @pytest.fixture
+    def log(self, state: MemoryState) -> MemoryLog:
+        return MemoryLog(state)
 
 
 async def test_a_state_follows_one_log_only(state: State) -> None:
@@ -115,6 +128,16 @@ async def test_of_sixteen_processes_that_race_exactly_one_wins_each_round(tmp_pa
     finally:
         end(writers)
     assert [sum(column) for column in zip(*won, strict=True)] == [1] * RACES
+
+
+def test_processes_that_make_the_same_new_state_at_once_agree(tmp_path: Path) -> None:
+    writers = [run_writer(tmp_path / "new", "race", "0") for _ in range(WRITERS // 2)]
+    try:
+        for writer in writers:
+            out, _ = writer.communicate("go\n", timeout=60)
+            assert (writer.returncode, out.split()) == (0, ["ready", "[]"])
+    finally:
+        end(writers)
 
 
 def test_writers_killed_at_any_instant_lose_nothing_that_they_were_told(tmp_path: Path) -> None:

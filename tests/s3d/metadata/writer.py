@@ -11,6 +11,7 @@ from s3d.metadata.state import State
 from tests.contract_suites.log import put
 
 TOGETHER = 8
+LOG = b"l" * 16
 
 
 async def race(log: LocalLog, rounds: int) -> None:
@@ -43,7 +44,7 @@ async def write(log: LocalLog, name: str) -> None:
 
 async def main() -> None:
     state = State.open(Path(sys.argv[1]), 1 << 28)
-    log = LocalLog(state)
+    log = LocalLog(state, LOG)
     if sys.argv[2] == "race":
         await race(log, int(sys.argv[3]))
     else:
