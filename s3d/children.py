@@ -41,6 +41,7 @@ class Child:
     program: Program
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
+    has_served: bool = False
     ends: int = 0
     started_s: float = 0.0
     due_s: float = field(default=0.0)
@@ -67,7 +68,7 @@ class Children:
         """The child with this process id says that it serves."""
         for child in self._children:
             if child.process and child.process.pid == process:
-                child.ready = True
+                child.ready = child.has_served = True
 
     def all_ready(self) -> bool:
         """Whether each child serves now."""
@@ -76,7 +77,7 @@ class Children:
     def tend(self, now_s: float) -> list[str]:
         """Takes note of children that ended, starts again those whose pause is over; gives a line for each event.
 
-        Raises SystemExit with status 2 where a child refused its configuration: it would refuse again.
+        Raises SystemExit with status 2 where a child that never served refused its configuration: it would again.
         """
         lines = []
         for child in self._children:
@@ -122,7 +123,7 @@ def _spawn(child: Child, now_s: float) -> None:
 def _bury(child: Child, now_s: float) -> str:
     assert child.process is not None
     status = child.process.returncode
-    if status == EXIT_CONFIGURATION:
+    if status == EXIT_CONFIGURATION and not child.has_served:
         raise SystemExit(EXIT_CONFIGURATION)
     child.process, child.ready = None, False
     child.ends = child.ends + 1 if now_s - child.started_s < STEADY_AFTER_S else 1

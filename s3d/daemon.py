@@ -1,6 +1,7 @@
 """Owns a launcher: the nodes of a cluster.toml on this machine, started, watched and stopped; never serves itself."""
 
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -97,7 +98,12 @@ class Launcher:
 
     def _server(self, node: NodeConfig, held: list[int]) -> Program:
         arguments = ("-m", "shardd.daemon", "-config", str(self._config), "-node", str(node.id))
-        return Program(f"node {node.id}: shard server", arguments, self._environment(node), tuple(held))
+        return Program(
+            f"node {node.id}: shard server",
+            arguments,
+            child_environment(node, self._announcements.address),
+            tuple(held),
+        )
 
     def _gateway(self, node: NodeConfig, worker: int, held: list[int]) -> Program:
         arguments = (
@@ -110,15 +116,22 @@ class Launcher:
             "-worker",
             str(worker),
         )
-        return Program(f"node {node.id}: gateway {worker}", arguments, self._environment(node), tuple(held))
+        return Program(
+            f"node {node.id}: gateway {worker}",
+            arguments,
+            child_environment(node, self._announcements.address),
+            tuple(held),
+        )
 
-    def _environment(self, node: NodeConfig) -> dict[str, str]:
-        own = {
-            readiness.SOCKET_VARIABLE: self._announcements.address,
-            holds.HELD_VARIABLE: "1",
-            "PROMETHEUS_MULTIPROC_DIR": str(_counters(node)),
-        }
-        return ALLOCATOR | dict(os.environ) | own
+
+def child_environment(node: NodeConfig, listener: str) -> dict[str, str]:
+    """What a process of `node` finds in its environment; `listener` is where it says that it is ready."""
+    own = {
+        readiness.SOCKET_VARIABLE: listener,
+        holds.HELD_VARIABLE: "1",
+        "PROMETHEUS_MULTIPROC_DIR": str(_counters(node)),
+    }
+    return ALLOCATOR | dict(os.environ) | own
 
 
 def greeting(cluster: Cluster, nodes: Iterable[NodeConfig], config: Path) -> list[str]:
@@ -178,13 +191,19 @@ def _prepare(cluster: Cluster, config: Path) -> None:
 
 
 def _signal_pipe(stop: Callable[[], None]) -> int:
-    """Calls `stop` on SIGTERM and SIGINT; the descriptor given is readable after these and after a child's end."""
+    """Calls `stop` on SIGTERM, Ctrl-C and a terminal's end; the descriptor is readable after each and a child's end."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     return reading
+
+
+def _allow_files() -> None:
+    """As many open files as the system lets us have: each client and each segment is one. Children inherit it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _log(lines: Iterable[str]) -> None:
@@ -197,6 +216,7 @@ def main() -> None:
     found = flags.parser("s3d", "Starts the nodes of a cluster on this machine.").parse_args()
     cluster = flags.load_or_exit(found.config)
     nodes = cluster.nodes if found.node is None else (flags.node_or_exit(cluster, found.node, found.config),)
+    _allow_files()
     raise SystemExit(Launcher(cluster, nodes, found.config).run())
 
 

@@ -33,7 +33,7 @@ from s3d.shards.fleet import Fleet
 from shardd.contract import flags
 from shardd.contract.blobs import new_blob_id
 from shardd.contract.cluster import Cluster, NodeConfig
-from shardd.contract.errors import QuoinError
+from shardd.contract.errors import ConfigurationError, QuoinError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.transport import readiness
@@ -66,7 +66,7 @@ def main() -> int:
         uvloop.run(_serve(cluster, node, arguments.worker))
     except (QuoinError, OSError) as error:
         log.error("%s", error)
-        return flags.EXIT_CONFIGURATION if isinstance(error, QuoinError) else 1
+        return flags.EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
     return 0
 
 

@@ -87,6 +87,13 @@ def test_a_refused_configuration_is_not_tried_again(children: Children) -> None:
     assert caught.value.code == 2
 
 
+def test_one_that_has_served_is_started_again_even_then(children: Children) -> None:
+    """Somebody edits cluster.toml while it runs: that must not take down the nodes that still serve."""
+    children.start(program("import time; time.sleep(0.2); raise SystemExit(2)"), 0.0)
+    children.heard(pid_of(children))
+    assert tend_until(children, 0.0) == ["child ended with status 2; starting it again in 0.25 s"]
+
+
 def test_stop_asks_then_kills(children: Children) -> None:
     children.start(program(LONG, "willing"), 0.0)
     children.start(program(DEAF.replace("print", "(lambda *_, **__: None)"), "deaf"), 0.0)
