@@ -7,5 +7,5 @@ class NotEnoughShardsError(QuoinError):
     """Too few shards could be stored to acknowledge, or be read to answer. Try again later (503)."""
 
 
-class BlobReadError(QuoinError):
-    """The rest of a blob cannot be read now, after some of it was given out: the reply must be cut off."""
+class BlobReadError(NotEnoughShardsError):
+    """The rest of a blob cannot be read now, after some of it was given out: a reply must be cut off."""

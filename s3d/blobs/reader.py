@@ -43,6 +43,15 @@ class BlobReader:
         Raises NotEnoughShardsError before the first list, BlobReadError after it. Close it (contextlib.aclosing)
         where it may not be read to its end.
         """
+        if start == stop:
+            return
+        span = self._layout.span(start, stop)
+        if span.length == stop - start and self._budget.try_acquire(span.length):
+            try:
+                yield await gather(self._resources, self._blob, self._row, span)
+            finally:
+                self._budget.release(span.length)
+            return
         ahead: deque[_Ahead] = deque()
         place = start
         try:

@@ -24,12 +24,13 @@ from shardd.contract.blobs import BlobId, NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
 from shardd.contract.errors import QuoinError, ShardError
 
-PAGE_ROWS = 256  # rows of the state that are looked at between two awaits
+PAGE_ROWS = 64  # rows of the state that are looked at between two awaits: some ms
+REQUESTS_TURN = 4  # times as long as such a look is left to others before the next
 MENDED_AT_ONCE_MAX = 32
 SWEPT_AT_ONCE_MAX = 500
 SWEEP_RETRY_US = 60_000_000  # after which nodes that were down are asked again
 SCAN_SHARE_MAX = 0.05  # of one processor, for looks at degraded rows that must wait for a node
-FAILED_REST_S = 10.0  # after a round in which some blob could not be mended, though its nodes seemed there
+FAILED_REST_S = 3.0  # after a round in which some blob could not be mended, though its nodes seemed there
 
 log = logging.getLogger(__name__)
 
@@ -132,15 +133,18 @@ class Repairer:
         if writable == self._scan.writable and loop.time() < self._scan.due_s:
             return
         looked_s, after, failed = 0.0, b"", self.counters.failed_blobs
-        while True:
+        while writable == self._resources.fleet.writable():
             started_s = loop.time()
             page, after = self._plans(after)
-            looked_s += loop.time() - started_s
+            page_s = loop.time() - started_s
+            looked_s += page_s
             await self._mend_page(iter(page), workers=min(len(page), MENDED_AT_ONCE_MAX))
             if not after:
-                break
-        rest_s = FAILED_REST_S if self.counters.failed_blobs > failed else 0.0
-        self._scan = _Scan(loop.time() + max(rest_s, looked_s / SCAN_SHARE_MAX), writable)
+                rest_s = FAILED_REST_S if self.counters.failed_blobs > failed else 0.0
+                self._scan = _Scan(loop.time() + max(rest_s, looked_s / SCAN_SHARE_MAX), writable)
+                return
+            # Requests are served by the same loop, and a look at very many rows takes seconds.
+            await asyncio.sleep(0 if page else page_s * REQUESTS_TURN)
 
     def _plans(self, after: bytes) -> tuple[list[Mending], bytes]:
         """What can be done for a page of degraded blobs, and the key to go on after; empty at the end."""

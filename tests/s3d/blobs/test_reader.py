@@ -104,8 +104,9 @@ async def test_three_dead_nodes_are_an_error_at_once(five: Store) -> None:
     for shard in range(3):
         holder(five, stored, shard).dead = True
     async with asyncio.timeout(0.5):
-        with pytest.raises(NotEnoughShardsError):
+        with pytest.raises(NotEnoughShardsError) as raised:
             await five.get(stored)
+    assert raised.type is NotEnoughShardsError
 
 
 async def test_a_failure_after_the_first_byte_is_another_error(five: Store) -> None:

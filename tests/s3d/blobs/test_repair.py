@@ -1,5 +1,6 @@
 """Proves that degraded blobs become whole again and condemned shards go, over the real state and log."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -226,6 +227,30 @@ async def test_a_long_rest_ends_when_a_node_comes_back(
     await cluster.kill(2)
     await cluster.put("key", bytes(1000))
     await cluster.repairer.round()
+    await cluster.kill()
+    await cluster.repairer.round()
+    assert cluster.degraded() == 0
+
+
+async def test_looking_at_many_rows_lets_requests_go_on(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3d.blobs.repair.PAGE_ROWS", 4)
+    await cluster.kill(2)
+    for number in range(20):
+        await cluster.put(f"key-{number}", b"body")
+    turns = 0
+
+    async def requests() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    served = asyncio.create_task(requests())
+    await cluster.repairer.round()
+    served.cancel()
+    assert turns >= 5 and cluster.degraded() == 20
     await cluster.kill()
     await cluster.repairer.round()
     assert cluster.degraded() == 0
