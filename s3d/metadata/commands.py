@@ -43,10 +43,15 @@ class CommandError(QuoinError):
 
 
 class Conditions(msgspec.Struct, frozen=True, array_like=True):
-    """Preconditions on the live object: an ETag in hex without quotes, `*`, or empty for none (RFC 9110, 13.1)."""
+    """Preconditions: an ETag in hex without quotes, `*`, or empty for none (RFC 9110, 13.1).
+
+    Of the live object; of a delete, on the version that it is about. The last two are for deletes only.
+    """
 
     if_match: str = ""
     if_none_match: str = ""
+    if_modified_s: int = -1  # x-amz-if-match-last-modified-time, seconds since 1970; -1 for none
+    if_size: int = -1  # x-amz-if-match-size, bytes; -1 for none
 
 
 ANY = Conditions()
@@ -159,9 +164,9 @@ class DeletedKey(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DeleteObjects(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Delete up to 1,000 keys. `results` has one outcome a key, in order: PreconditionFailed, NoSuchVersion, or "".
+    """Delete up to 1,000 keys. `results` has one outcome a key, in order: its error is PreconditionFailed or none.
 
-    A missing key is deleted with success, as S3 answers. Errors: NoSuchBucket.
+    What is not there is deleted with success, whatever its conditions, as S3 answers. Errors: NoSuchBucket.
     """
 
     bucket: Name

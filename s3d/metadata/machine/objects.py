@@ -1,14 +1,14 @@
 """Owns what commands about objects do; never touches an upload."""
 
-from s3d.metadata.commands import CopyObject, DeletedKey, DeleteObjects, Outcome, PutObject
-from s3d.metadata.machine.step import Refused, Step, check_conditions
+from s3d.metadata.commands import ANY, Conditions, CopyObject, DeletedKey, DeleteObjects, Outcome, PutObject
+from s3d.metadata.machine.step import Step, check_conditions
 from s3d.metadata.machine.versions import (
     add_version,
     delete_marker,
     drop_version,
     expose_newest,
 )
-from s3d.metadata.rows import Attributes, BucketRow, RowMissingError, Slice, VersionRow
+from s3d.metadata.rows import Attributes, BucketRow, Slice, VersionRow
 
 
 def put_object(step: Step, command: PutObject) -> Outcome:
@@ -44,30 +44,28 @@ def delete_objects(step: Step, command: DeleteObjects) -> Outcome:
 
 
 def _delete(step: Step, bucket: BucketRow, deleted: DeletedKey, grace_us: int) -> Outcome:
-    current = step.view.current(bucket.incarnation, deleted.key)
-    try:
-        check_conditions(deleted.conditions, current)
-    except Refused as refused:
-        return Outcome(error=refused.code, index=step.index, detail=refused.detail)
     if deleted.version_id:
-        return _delete_version(step, bucket, deleted, grace_us)
-    if bucket.versioning:
-        return add_version(
-            step, bucket, deleted.key, draft=delete_marker(), current=current, grace_us=grace_us
-        )
-    if current is None:
-        return Outcome(index=step.index)
-    version = step.view.version(bucket.incarnation, deleted.key, current.sequence)
-    if version is None:
-        raise RowMissingError(f"version {current.sequence}, which a live object names")
-    return _drop(step, bucket, deleted.key, version, grace_us)
-
-
-def _delete_version(step: Step, bucket: BucketRow, deleted: DeletedKey, grace_us: int) -> Outcome:
-    version = step.view.find(bucket.incarnation, deleted.key, deleted.version_id)
-    if version is None:
+        target = step.view.find(bucket.incarnation, deleted.key, deleted.version_id)
+    else:
+        target = next(step.view.versions(bucket.incarnation, deleted.key), None)
+    if target is None and (deleted.version_id or deleted.conditions != ANY or not bucket.versioning):
         return Outcome(index=step.index, version_id=deleted.version_id)
-    return _drop(step, bucket, deleted.key, version, grace_us)
+    if target is not None and not _holds(deleted.conditions, target):
+        return Outcome(error="PreconditionFailed", index=step.index)
+    if target is not None and (deleted.version_id or not bucket.versioning):
+        return _drop(step, bucket, deleted.key, target, grace_us)
+    current = step.view.current(bucket.incarnation, deleted.key)
+    return add_version(step, bucket, deleted.key, draft=delete_marker(), current=current, grace_us=grace_us)
+
+
+def _holds(conditions: Conditions, target: VersionRow) -> bool:
+    """Whether the preconditions of a delete hold for the version that it is about."""
+    return (
+        conditions.if_match in ("", "*", target.etag)
+        and conditions.if_none_match not in ("*", target.etag or "-")
+        and conditions.if_modified_s in (-1, target.modified_us // 1_000_000)
+        and conditions.if_size in (-1, target.size)
+    )
 
 
 def _drop(step: Step, bucket: BucketRow, key: bytes, version: VersionRow, grace_us: int) -> Outcome:

@@ -18,7 +18,7 @@ from s3d.metadata.commands import (
 )
 from s3d.metadata.machine.step import Refused, Step, check_conditions
 from s3d.metadata.machine.versions import add_version
-from s3d.metadata.rows import PartRow, Slice, UploadRow, VersionRow
+from s3d.metadata.rows import BucketRow, PartRow, Slice, UploadRow, VersionRow
 
 
 def create_upload(step: Step, command: CreateUpload) -> Outcome:
@@ -58,7 +58,7 @@ def complete_upload(step: Step, command: CompleteUpload) -> Outcome:
     current = step.view.current(bucket.incarnation, command.key)
     upload = step.view.upload(bucket.incarnation, command.key, command.upload)
     if upload is None:
-        return _completed_before(step, command, bucket.incarnation)
+        return _completed_before(step, command, bucket)
     parts = _named_parts(step, command)
     check_conditions(command.conditions, current)
     draft = VersionRow(
@@ -136,9 +136,9 @@ def _named_part(named: NamedPart, row: PartRow | None) -> PartRow:
     return row
 
 
-def _completed_before(step: Step, command: CompleteUpload, incarnation: int) -> Outcome:
+def _completed_before(step: Step, command: CompleteUpload, bucket: BucketRow) -> Outcome:
     """Success again where the live object is what this very command would make; else the upload is unknown."""
-    live = step.view.find(incarnation, command.key)
+    live = step.view.find(bucket.incarnation, command.key)
     if live is None or live.upload != command.upload:
         raise Refused("NoSuchUpload")
     made_of = [(part.number, part.etag) for _, part in step.view.slices(live)]
@@ -146,7 +146,7 @@ def _completed_before(step: Step, command: CompleteUpload, incarnation: int) -> 
         raise Refused("NoSuchUpload")
     return Outcome(
         index=step.index,
-        version_id="" if live.version_id == "null" else live.version_id,
+        version_id=live.version_id if bucket.versioning else "",
         etag=live.etag,
         size=live.size,
         modified_us=live.modified_us,

@@ -78,7 +78,7 @@ ROWS: dict[str, rows.Row] = {
     "applied": rows.AppliedRow(OTHER, 1 << 40),
 }
 
-CONDITIONS = Conditions(if_match=MD5, if_none_match="*")
+CONDITIONS = Conditions(if_match=MD5, if_none_match="*", if_modified_s=5, if_size=6)
 COMMANDS: dict[str, commands.Command] = {
     "create-bucket": commands.CreateBucket(
         WRITE_ID, TIME_US, 7, bucket="photos", account=ACCOUNT, region="eu", settings={"acl": b"x"}

@@ -88,16 +88,31 @@ def test_preconditions_are_decided_on_the_live_object(
     check(story.tables)
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_preconditions_of_a_delete(story: Story, exists: bool) -> None:
-    if exists:
-        story.put(b"k")
-    refused = story.delete(b"k", conditions=Conditions(if_match=OTHER_MD5)).results[0]
-    assert refused.error == ("PreconditionFailed" if exists else "NoSuchKey")
-    assert (story.view.current(incarnation(story), b"k") is not None) == exists
-    assert story.delete(b"k", conditions=Conditions(if_match=MD5)).results[0].error == (
-        "" if exists else "NoSuchKey"
-    )
+@pytest.mark.parametrize(
+    ("conditions", "holds"),
+    [
+        (Conditions(if_match="*"), True),
+        (Conditions(if_match=MD5), True),
+        (Conditions(if_match=OTHER_MD5), False),
+        (Conditions(if_none_match="*"), False),
+        (Conditions(if_none_match=MD5), False),
+        (Conditions(if_none_match=OTHER_MD5), True),
+        (Conditions(if_size=10), True),
+        (Conditions(if_size=0), False),
+        (Conditions(if_modified_s=2), True),
+        (Conditions(if_modified_s=1), False),
+        (Conditions(if_match=MD5, if_size=11), False),
+    ],
+)
+def test_preconditions_of_a_delete(story: Story, conditions: Conditions, holds: bool) -> None:
+    assert story.delete(b"missing", conditions=conditions).results[0].error == ""
+    story = Story()
+    story.bucket()
+    story.put(b"k", size=10)
+    for version_id in ("", "null") if not holds else ("null",):
+        outcome = story.delete(b"k", version_id=version_id, conditions=conditions).results[0]
+        assert outcome.error == ("" if holds else "PreconditionFailed")
+    assert (story.view.current(incarnation(story), b"k") is None) == holds
     check(story.tables)
 
 

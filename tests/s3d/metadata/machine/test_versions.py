@@ -63,6 +63,21 @@ def test_a_delete_marker_hides_the_key_until_it_is_deleted(story: Story) -> None
     assert stack(story) == [(put.version_id, False)]
 
 
+def test_a_delete_is_conditional_on_the_newest_version_though_it_is_a_marker(story: Story) -> None:
+    turn(story, "Enabled")
+    assert not story.delete(b"k", conditions=Conditions(if_match="*")).results[0].changed
+    put = story.put(b"k")
+    assert story.delete(b"k", conditions=Conditions(if_match=put.etag)).results[0].delete_marker
+    assert (
+        story.delete(b"k", conditions=Conditions(if_match=put.etag)).results[0].error == "PreconditionFailed"
+    )
+    assert story.delete(b"k", conditions=Conditions(if_match="*")).results[0].delete_marker
+    wrong = story.delete(b"k", version_id=put.version_id, conditions=Conditions(if_size=11)).results[0]
+    assert wrong.error == "PreconditionFailed"
+    assert story.delete(b"k", version_id=put.version_id, conditions=Conditions(if_size=10)).results[0].changed
+    assert [marker for _, marker in stack(story)] == [True, True]
+
+
 def test_deleting_the_live_version_brings_back_the_one_before(story: Story) -> None:
     turn(story, "Enabled")
     first, second = story.put(b"k"), story.put(b"k")
