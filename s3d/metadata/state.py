@@ -130,11 +130,16 @@ class _Reading:
 
     def __enter__(self) -> View:
         state = self._state
-        self._txn = state.environment.begin(buffers=False)
+        try:
+            self._txn = state.environment.begin()
+        except lmdb.Error as error:
+            raise StateError(str(error)) from error
         return View(LmdbTables(self._txn, state.databases, state.rests))
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._txn.abort()
+        if isinstance(error, lmdb.Error):
+            raise StateError(str(error)) from error
 
 
 class State:
@@ -177,7 +182,10 @@ class State:
         return state
 
     def view(self) -> _Reading:
-        """What is committed now, unchanged until the block ends: `with state.view() as view:`."""
+        """What is committed now, unchanged until the block ends: `with state.view() as view:`.
+
+        Raises StateError, at its beginning or in the block, where LMDB refuses.
+        """
         return _Reading(self)
 
     @contextmanager

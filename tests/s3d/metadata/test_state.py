@@ -128,6 +128,17 @@ def test_a_folder_that_holds_no_state_is_an_error_that_names_it(folder: Path) ->
         State.open(folder, MAP_SIZE)
 
 
+def test_a_state_that_was_closed_is_an_error_of_states(folder: Path) -> None:
+    state = State.open(folder, MAP_SIZE)
+    with pytest.raises(StateError), state.view() as view:
+        state.close()
+        view.bucket("b")
+    with pytest.raises(StateError), state.view():
+        pass
+    with pytest.raises(StateError), state.write():
+        pass
+
+
 def test_files_are_for_their_owner_alone(state: State, folder: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
