@@ -43,8 +43,6 @@ STOP_GRACE_S: Final = 5.0
 CODING_THREADS: Final = 2
 REPAIR_LOCK: Final = "repair.lock"
 TICK_S: Final = 1.0
-MEET_POLLS: Final = 100
-MEET_POLL_S: Final = 0.02
 COLLECT_AFTER: Final = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
 COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The folder in which the gateways of a node keep their counters."""
@@ -141,7 +139,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         ]
         await listener.listen(_bound(node))
         _quieten_collector()
-        await _meet_nodes(fleet, cluster)
+        await fleet.first_round()
         readiness.announce()
         await stopping.wait()
         await listener.close(STOP_GRACE_S)
@@ -184,14 +182,6 @@ async def _import_buckets(store: Store) -> None:
         for bucket in store.cluster.buckets
     )
     await store.log.append([ImportBuckets(new_blob_id(now_us // 1_000), now_us, buckets=entries)])
-
-
-async def _meet_nodes(fleet: Fleet, cluster: Cluster) -> None:
-    """Until a PUT would be acknowledged, so that "ready" is true; not for ever, as nodes may be down."""
-    for _ in range(MEET_POLLS):
-        if fleet.can_write(cluster.rs):
-            return
-        await asyncio.sleep(MEET_POLL_S)
 
 
 async def _tick(gateway: Gateway) -> None:

@@ -87,6 +87,8 @@ class Fleet:
         self._clients = {client.node: client for client in clients}
         self._health = {node: _Health() for node in self._clients}
         self._clock = clock
+        self._unasked = set(self._clients)
+        self._all_asked = asyncio.Event()
         self._refresh()
 
     @property
@@ -121,6 +123,10 @@ class Fleet:
         async with asyncio.TaskGroup() as group:
             for node in self._clients:
                 group.create_task(self._watch(node), name=f"heartbeat of node {node}")
+
+    async def first_round(self) -> None:
+        """Until every node has answered once since `run` began, or failed to: from here on `up` tells the truth."""
+        await self._all_asked.wait()
 
     async def get(self, node: NodeId, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
         """NodeClient.get of a node, and what it tells about the node."""
@@ -202,7 +208,13 @@ class Fleet:
             else:
                 health.heard_s = self._clock()
                 self._set_up(node, up=True)
+            self._asked(node)
             await asyncio.sleep(max(0.0, started_s + self.limits.heartbeat_s - self._clock()))
+
+    def _asked(self, node: NodeId) -> None:
+        self._unasked.discard(node)
+        if not self._unasked:
+            self._all_asked.set()
 
     def _failed(self, node: NodeId, error: ShardError) -> None:
         """A request failed: a node that cannot be reached is down at once, until its next good status."""

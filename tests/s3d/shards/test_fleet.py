@@ -61,6 +61,18 @@ async def test_nobody_is_up_before_the_first_answer() -> None:
     assert not fleet.can_write(ErasureConfig(data=1, parity=0))
 
 
+async def test_the_first_round_ends_when_each_node_was_asked_whatever_it_said() -> None:
+    nodes = [FakeNode(NodeId(number)) for number in (1, 2, 3)]
+    nodes[1].dead = True
+    fleet = Fleet(nodes, limits=LIMITS)
+    task = asyncio.create_task(fleet.run())
+    async with asyncio.timeout(5):
+        await fleet.first_round()
+    assert fleet.up() == {1, 3}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_refused_request_takes_its_node_down_at_once_and_a_status_brings_it_back() -> None:
     async with running(limits=FleetLimits(heartbeat_s=0.05)) as (fleet, nodes):
         nodes[1].dead = True
