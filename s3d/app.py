@@ -6,8 +6,8 @@ import secrets
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
 from s3d.blobs.errors import NotEnoughShardsError
-from s3d.connection import BodyError, BodySilentError, Message
 from s3d.http_parser import HttpProcessingError, LineTooLong
+from s3d.message import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
 from s3d.metadata.state import StateFullError
 from s3d.operations.authorise import authorise, check_owner

@@ -8,7 +8,6 @@ One sweep a second, over all connections, ends what is past its limit: no timer 
 
 import asyncio
 import enum
-import http
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -21,33 +20,20 @@ from s3d.http_parser import (
     RawRequestMessage,
     StreamReader,
 )
+from s3d.message import BODY_IDLE_S, Body, BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 
 FIRST_BYTE_S: Final = 10.0
 HEAD_S: Final = 10.0
-BODY_IDLE_S: Final = 20.0
 WRITE_IDLE_S: Final = 60.0
 KEEP_ALIVE_S: Final = 60.0
-LINGER_S: Final = 10.0
 REFUSED_LINGER_S: Final = 2.0
-BODY_RATE_MIN: Final = 1_024  # bytes a second while it is the client that we wait for
 LINE_SIZE_MAX: Final = 16_384
 HEADERS_MAX: Final = 128
 PIPELINE_MAX: Final = 16
 READ_BUFFER_BYTES: Final = 256 * 1_024
 JOIN_BELOW_BYTES: Final = 65_536  # under it a copy costs less than another buffer of the kernel's
-
-_REASONS: Final = {int(status): status.phrase for status in http.HTTPStatus}
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class BodyError(Exception):
-    """The body of a request ended before its end: the client went away, or its framing is wrong."""
-
-
-class BodySilentError(BodyError):
-    """The client has sent nothing of its body, or too little, for too long."""
 
 
 class Waiting(enum.Enum):
@@ -57,71 +43,6 @@ class Waiting(enum.Enum):
     BODY = 2
     IDLE = 3
     US = 4
-
-
-class Body:
-    """The body of one request, as it came: framed by HTTP, not decoded further."""
-
-    __slots__ = ("_connection", "_expects_continue", "_payload", "_waited_s", "received")
-
-    def __init__(self, connection: "Connection", payload: StreamReader, *, expects_continue: bool) -> None:
-        self._connection = connection
-        self._payload = payload
-        self._expects_continue = expects_continue
-        self.received = 0
-        self._waited_s = 0.0
-
-    async def piece(self) -> bytes:
-        """The bytes that came since the last call, b"" at the end; BodyError when there is no such end."""
-        connection, payload = self._connection, self._payload
-        if self._expects_continue:
-            self._expects_continue = False
-            if not payload.is_eof():
-                connection.write(_CONTINUE)
-        since = connection.wait(Waiting.BODY, BODY_IDLE_S)
-        try:
-            piece = await payload.readany()
-        except BodyError:
-            raise
-        except (HttpProcessingError, ConnectionError, RuntimeError) as error:
-            raise BodyError(str(error)) from error
-        self._waited_s += connection.wait(Waiting.US, 0.0) - since
-        self.received += len(piece)
-        if self._waited_s > BODY_IDLE_S and self.received < self._waited_s * BODY_RATE_MIN:
-            raise BodySilentError("slower than the least rate")
-        return piece
-
-    async def discard(self) -> bool:
-        """Read what the handler left, so that the next request can follow; False where the connection must end."""
-        if self._payload.is_eof():
-            return True
-        if self._expects_continue:
-            return False
-        try:
-            async with asyncio.timeout(LINGER_S):
-                while await self.piece():
-                    pass
-        except (BodyError, TimeoutError):
-            return False
-        return True
-
-    def fail(self, error: BodyError) -> None:
-        """Whoever reads on is told `error`."""
-        if not self._payload.is_eof():
-            self._payload.set_exception(error)
-
-
-class Message:
-    """The head of one request, its body, and where it comes from. `target` is raw: nothing decoded, nothing joined."""
-
-    __slots__ = ("body", "method", "raw_headers", "remote", "target")
-
-    def __init__(self, message: RawRequestMessage, body: Body, remote: str) -> None:
-        self.method: str = message.method
-        self.target: str = message.path
-        self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
-        self.body = body
-        self.remote = remote
 
 
 class Owner(Protocol):
@@ -135,24 +56,6 @@ class Owner(Protocol):
 
     def common_head(self) -> bytes:
         """The header lines that every reply bears, each with its CRLF."""
-
-
-def head_bytes(reply: Reply, common: bytes, *, keep: bool) -> bytes:
-    """Status line and headers of `reply` (RFC 9112), with those of every reply and the blank line.
-
-    Header values may come from a client (metadata, response-* overrides): one with a line break in it is refused
-    with ValueError here, where it would otherwise become a header of its own.
-    """
-    lines = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}"]
-    lines += [f"{name}: {value}" for name, value in reply.headers]
-    if reply.length >= 0:
-        lines.append(f"Content-Length: {reply.length}")
-    if not keep:
-        lines.append("Connection: close")
-    text = "\r\n".join(lines)
-    if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
-        raise ValueError("a header value holds a line break")
-    return text.encode("utf-8", "surrogateescape") + b"\r\n" + common + b"\r\n"
 
 
 class Connection(BaseProtocol):
@@ -227,6 +130,14 @@ class Connection(BaseProtocol):
         self._waiting = waiting
         self._deadline = now + limit_s
         return now
+
+    def body_awaited(self) -> float:
+        """The client of this body is waited for from now on; gives the time."""
+        return self.wait(Waiting.BODY, BODY_IDLE_S)
+
+    def body_came(self) -> float:
+        """It is our turn again; gives the time."""
+        return self.wait(Waiting.US, 0.0)
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket; those for a client that went away are dropped."""

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
 
-from s3d.connection import Connection, Message
+from s3d.connection import Connection
 from s3d.http_parser import HttpProcessingError
+from s3d.message import Message
 from s3d.operations.reply import Reply
 
 SWEEP_S: Final = 1.0

@@ -9,17 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp.http_exceptions import HttpProcessingError
 
-from s3d.connection import (
-    BODY_IDLE_S,
-    FIRST_BYTE_S,
-    HEAD_S,
-    KEEP_ALIVE_S,
-    BodyError,
-    BodySilentError,
-    Message,
-    head_bytes,
-)
+from s3d.connection import FIRST_BYTE_S, HEAD_S, KEEP_ALIVE_S
 from s3d.listener import Listener
+from s3d.message import BODY_IDLE_S, BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 
