@@ -10,7 +10,7 @@ from s3d.http_parser import HttpProcessingError, LineTooLong
 from s3d.message import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
 from s3d.metadata.state import StateFullError
-from s3d.operations.authorise import authorise, check_owner
+from s3d.operations.authorise import authorise, check_owner, make_missing
 from s3d.operations.call import Call, Store
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.table import router
@@ -44,7 +44,7 @@ class App:
                 name = "Admin"
                 reply = await self._pages.answer(message.method, message.target, message.raw_headers)
             else:
-                call, handler = self._admit(message)
+                call, handler = await self._admit(message)
                 name = call.operation.name
                 reply = await handler(call)
         except S3Error as error:
@@ -76,7 +76,7 @@ class App:
         self._counters.answered("Unknown", reply.status, received_bytes=0, sent_bytes=reply.length)
         return reply
 
-    def _admit(self, message: Message) -> tuple[Call, Handler]:
+    async def _admit(self, message: Message) -> tuple[Call, Handler]:
         """The call that a request is, and its handler, once signature, operation and the right to it are settled."""
         now_us = self._store.clock_us()
         target = parse_target(message.target)
@@ -84,7 +84,14 @@ class App:
         operation = self._router.resolve(request)
         verified = self._verifier.verify(request, now_s=now_us / 1_000_000)
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
-        row = authorise(self._store, principal, operation, target)
+        try:
+            row = authorise(self._store, principal, operation, target)
+        except S3Error as error:
+            if error.code != "NoSuchBucket" or not await make_missing(
+                self._store, principal, operation, target
+            ):
+                raise
+            row = authorise(self._store, principal, operation, target)
         check_owner(row, request.headers.get("x-amz-expected-bucket-owner"))
         if operation.handler is None:
             raise S3Error("NotImplemented", f"{operation.name} is not implemented.")

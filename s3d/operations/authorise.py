@@ -1,13 +1,17 @@
 """Owns the step before every operation: may this caller do it, and on which bucket; never how the caller is known."""
 
 import logging
+from typing import Final
 
 from s3d.access.accounts import Principal
 from s3d.access.policy import PUBLIC_ACTIONS, Decision, Resource, evaluate
+from s3d.metadata.commands import CreateBucket
 from s3d.metadata.rows import BucketRow
 from s3d.operations.call import Store, resource_of
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import Operation, Target
+
+_MAKE_THEIR_BUCKET: Final = ("PutObject", "CopyObject", "CreateMultipartUpload")
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +40,20 @@ def authorise(
     if not decision.allowed:
         raise _denied(decision, principal, operation, target)
     return row
+
+
+async def make_missing(
+    store: Store, principal: Principal | None, operation: Operation, target: Target
+) -> bool:
+    """Make the bucket of a PUT that found none, where `[gateway] auto_create_buckets` and the key's policy say so."""
+    wanted = store.cluster.gateway.auto_create_buckets and operation.name in _MAKE_THEIR_BUCKET
+    if principal is None or not wanted:
+        return False
+    if not evaluate(principal, "s3:CreateBucket", Resource(target.bucket)).allowed:
+        return False
+    now_us = store.clock_us()
+    command = CreateBucket(store.write_id(now_us), now_us, bucket=target.bucket, account=principal.account)
+    return (await store.apply(command)).error in ("", "BucketAlreadyOwnedByYou")
 
 
 def _denied(decision: Decision, principal: Principal | None, operation: Operation, target: Target) -> S3Error:

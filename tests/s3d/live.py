@@ -20,7 +20,7 @@ from s3d.metadata.log import LocalLog
 from s3d.metadata.state import State
 from s3d.operations.call import Store
 from shardd.contract.blobs import NodeId, new_blob_id
-from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig, PolicyConfig
+from shardd.contract.cluster import AuthConfig, Cluster, GatewayConfig, NodeConfig, PolicyConfig
 from tests.s3d.blobs import conftest as blobs
 from tests.s3d.blobs.fake_node import FakeNode
 from tests.s3d.protocol.signing import ACCESS_KEY, NOW_S, SECRET, Wire, signed
@@ -146,14 +146,14 @@ async def read_answer(reader: asyncio.StreamReader, method: str = "GET") -> Answ
 
 
 @asynccontextmanager
-async def gateway(folder: Path) -> AsyncIterator[Live]:
+async def gateway(folder: Path, *, auto_create: bool = False) -> AsyncIterator[Live]:
     """A gateway over five nodes in memory, RS(3,2), with the buckets `configured` and `public` of its file."""
     clock = [float(NOW_S)]
     async with blobs.store() as stored:
         state = State.open(folder / "metadata", 1 << 30)
         log = LocalLog(state)
         nodes = tuple(NodeConfig(number, "127.0.0.1", 9_000 + number, folder) for number in stored.nodes)
-        cluster = Cluster("1.0", nodes, auth=AUTH)
+        cluster = Cluster("1.0", nodes, auth=AUTH, gateway=GatewayConfig(auto_create_buckets=auto_create))
         store = Store(
             cluster,
             log,

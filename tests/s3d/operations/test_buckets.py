@@ -1,8 +1,10 @@
 """Operations on buckets, and who may do them."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.s3d.live import Live
+from tests.s3d.live import Live, gateway
 
 CONSTRAINT = (
     b"<CreateBucketConfiguration><LocationConstraint>%s</LocationConstraint></CreateBucketConfiguration>"
@@ -146,3 +148,12 @@ async def test_the_account_that_a_client_expects(live: Live) -> None:
     source = {"x-amz-copy-source": "/bucket/key", "x-amz-source-expected-bucket-owner": "000000000002"}
     answer = await live.ask("PUT", "/bucket/copy", headers=source)
     assert (answer.status, answer.code) == (403, "AccessDenied")
+
+
+async def test_a_bucket_is_made_by_a_put_where_the_file_says_so(live: Live, tmp_path: Path) -> None:
+    assert (await live.ask("PUT", "/fresh/key", b"body")).code == "NoSuchBucket"
+    async with gateway(tmp_path / "other", auto_create=True) as other:
+        assert (await other.ask("GET", "/fresh/key")).code == "NoSuchBucket"
+        assert (await other.ask("PUT", "/fresh/key", b"body", key="AKREADER")).status == 403
+        await other.ok("PUT", "/fresh/key", b"body")
+        assert (await other.ok("GET", "/fresh/key")).body == b"body"
