@@ -16,7 +16,8 @@ from shardd.contract.errors import ShardCorruptError, ShardError, ShardNotFoundE
 from shardd.contract.messages import GetUnits
 
 STALL_S = 1.0  # shards that say nothing for so long are done without
-DEADLINE_S = 4.5  # for one span, whatever fails
+DEADLINE_S = 4.5  # for one span, where too few of the nodes that are asked seem up
+SLOW_EXTRA_S = 15.0  # longer, where enough of them are up, but slow
 INLINE_STRIPES_MAX = 4  # more are rebuilt in a coding thread
 
 Units = list[bytes | None]
@@ -24,7 +25,7 @@ Needs = Mapping[int, tuple[int, int]]  # shard -> first unit within the extent, 
 
 
 async def gather(resources: Resources, blob: BlobId, row: BlobRow, span: Span) -> list[bytes]:
-    """The verified bytes of a span, in order. Raises NotEnoughShardsError, within DEADLINE_S.
+    """The verified bytes of a span, in order. Raises NotEnoughShardsError, soon where nodes are down.
 
     Asks the data shards alone, for the units that the span needs. Where one fails, is late or is on a node that is
     down, any k shards, for whole stripes.
@@ -38,7 +39,7 @@ async def gather_shards(
 ) -> dict[int, list[bytes]]:
     """The verified units of whole `shards`, in a span that has whole stripes: copied, or else rebuilt from others.
 
-    Raises NotEnoughShardsError, within DEADLINE_S.
+    Raises NotEnoughShardsError, soon where nodes are down.
     """
     needs = dict.fromkeys(shards, (span.first, span.stop - span.first))
     return await _columns(resources, blob, row, span=span, needs=needs)
@@ -122,11 +123,11 @@ class _Gathering:
         order = self._order()
         while short := self._short():
             self._ask_more(order, short - len(self._asked.keys() - late))
-            wait_s = min(STALL_S, deadline_s - loop.time())
-            if not self._asked or wait_s <= 0:
+            now_s = loop.time()
+            if not self._asked or now_s > deadline_s + (SLOW_EXTRA_S if self._may_come(short) else 0.0):
                 raise NotEnoughShardsError(f"blob {self._blob.hex()} lacks {short} shards")
             done, pending = await asyncio.wait(
-                self._asked, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
+                self._asked, timeout=STALL_S / 2, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
                 shard = self._asked.pop(task)
@@ -151,6 +152,11 @@ class _Gathering:
         stored = [shard for shard, (node, _) in enumerate(self._row.shards) if node != NOWHERE]
         return sorted(stored, key=lambda shard: self._row.shards[shard][0] not in up)
 
+    def _may_come(self, short: int) -> bool:
+        """Are enough of the shards that were asked on nodes that are up?"""
+        up = self._resources.fleet.up()
+        return sum(self._row.shards[shard][0] in up for shard in self._asked.values()) >= short
+
     def _ask_more(self, order: Sequence[int], count: int) -> None:
         asked = set(self._asked.values()) | self._columns.keys()
         fresh = [shard for shard in order if shard not in asked]
@@ -167,7 +173,9 @@ class _Gathering:
         extent = self._span.extent
         request = GetUnits(self._blob, shard, extent, first, count)
         try:
-            reply, chunks = await self._resources.fleet.get(NodeId(node), request, deadline_s=DEADLINE_S)
+            reply, chunks = await self._resources.fleet.get(
+                NodeId(node), request, deadline_s=DEADLINE_S + SLOW_EXTRA_S
+            )
         except (ShardNotFoundError, ShardCorruptError):
             self._resources.suspect(self._blob, shard)
             return []

@@ -118,6 +118,11 @@ class BlobWriter:
         """THE acknowledgement: do the shards that are durable survive `spare` further losses of nodes?"""
         return survives(self._nodes, self._codec.k, self._plan.spare)
 
+    def _can_do_without(self, shards: set[int]) -> bool:
+        """Could the write be acknowledged without some of the shards that are not yet durable?"""
+        nodes = (node for shard, node in enumerate(self._nodes) if shard not in shards)
+        return survives(nodes, self._codec.k, self._plan.spare)
+
     def _require(self) -> None:
         if not self._acknowledged:
             stored = [node for node in self._nodes if node != NOWHERE]
@@ -208,7 +213,9 @@ class BlobWriter:
             )
             extents.append(Extent(node, message, column.units))
             self._tried.add((node, shard, FIRST_GENERATION))
-        outcomes = await self._resources.fleet.put_all(extents)
+        outcomes = await self._resources.fleet.put_all(
+            extents, spare=lambda numbers: self._can_do_without({shards[number] for number in numbers})
+        )
         for shard, error in zip(shards, outcomes, strict=True):
             if error is not None:
                 self._nodes[shard] = NOWHERE

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -14,6 +14,10 @@ from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
 from shardd.contract.messages import GetUnits, Page, PutExtent, Stat, Status, Units
 
 _LATENCIES_KEPT = 128
+
+
+def _nothing_is_spare(numbers: Collection[int]) -> bool:
+    return False
 
 
 class NodeClient(Protocol):
@@ -51,7 +55,7 @@ class FleetLimits:
     silence_s: float = 1.0  # no answer to anything for so long: down
     lateness_s: float = 0.2  # a heartbeat that ends so much later than it should tells nothing of the node
     stall_s: float = 1.0  # puts of a node stand still for so long while another's move: given up
-    standstill_s: float = 5.0  # nobody's puts move for so long: all are given up
+    standstill_s: float = 4.0  # nobody's puts move, or none can be spared, for so long: given up too
     watch_s: float = 0.1  # how often a batch of puts looks for such nodes
     put_deadline_s: float = 30.0
 
@@ -71,6 +75,14 @@ class _Health:
     heard_s: float = 0.0
     put_s: float = 0.0  # when a put of ours was last answered
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A put that is waited for: since when its node's puts stand still, and how much of that time we saw."""
+
+    since_s: float
+    still_s: float = 0.0
 
 
 class Fleet:
@@ -149,25 +161,31 @@ class Fleet:
         """NodeClient.stat of a node."""
         return await self._clients[node].stat(blob, shard, deadline_s=deadline_s)
 
-    async def put_all(self, extents: Sequence[Extent]) -> list[ShardError | None]:
+    async def put_all(
+        self, extents: Sequence[Extent], *, spare: Callable[[Collection[int]], bool] = _nothing_is_spare
+    ) -> list[ShardError | None]:
         """Put extents to their nodes at once: the outcome of each, in order, None where it is durable.
 
-        Waits for all. A node that goes down, or whose puts stand still while those of others move, is given up
-        with DeadlineError or UnreachableError: its put may be durable all the same.
+        A node that goes down, or whose puts stand still while those of others move, is given up with DeadlineError:
+        at once where `spare` says that the extents of these numbers can be done without, else when nothing moved
+        for `standstill_s`. What is given up may be durable all the same.
         """
-        started_s = self._clock()
         async with asyncio.TaskGroup() as group:
-            tasks = {group.create_task(self._put(extent)): extent.node for extent in extents}
-            pending = set(tasks)
-            while pending:
-                _, pending = await asyncio.wait(pending, timeout=self.limits.watch_s)
-                for task in pending:
-                    if self._stands_still(tasks[task], started_s):
-                        task.cancel()
-        return [
-            DeadlineError(f"node {tasks[task]} stands still") if task.cancelled() else task.result()
-            for task in tasks
-        ]
+            tasks = [group.create_task(self._put(extent)) for extent in extents]
+            waits = {number: _Wait(self._clock()) for number in range(len(tasks))}
+            given_up: set[int] = set()
+            while waits:
+                began_s = self._clock()
+                await asyncio.wait([tasks[number] for number in waits], timeout=self.limits.watch_s)
+                waits = {number: wait for number, wait in waits.items() if not tasks[number].done()}
+                late = self._late(extents, waits, began_s)
+                if late and not spare(given_up | late):
+                    late = {number for number in late if waits[number].still_s > self.limits.standstill_s}
+                for number in late:
+                    tasks[number].cancel()
+                    del waits[number]
+                given_up |= late
+        return [_outcome(task, extent) for task, extent in zip(tasks, extents, strict=True)]
 
     async def _put(self, extent: Extent) -> ShardError | None:
         try:
@@ -181,16 +199,22 @@ class Fleet:
         health.heard_s = health.put_s = self._clock()
         return None
 
-    def _stands_still(self, node: NodeId, started_s: float) -> bool:
-        """Have a node's puts, one of which was sent at `started_s`, made no progress for too long?"""
-        if not self._health[node].up:
-            return True
-        since_s = max(started_s, self._health[node].put_s)
-        still_s = self._clock() - since_s
-        if still_s <= self.limits.stall_s:
-            return False
-        others_move = any(health.put_s > since_s for health in self._health.values())
-        return others_move or still_s > self.limits.standstill_s
+    def _late(self, extents: Sequence[Extent], waits: dict[int, _Wait], began_s: float) -> set[int]:
+        """Which of the puts that are waited for, lately since `began_s`, should be done without, if they can be."""
+        late = set()
+        now_s = self._clock()
+        # Time in which this process did not run says nothing about the nodes.
+        passed_s = min(now_s - began_s, 2 * self.limits.watch_s)
+        for number, wait in waits.items():
+            health = self._health[extents[number].node]
+            if health.put_s > wait.since_s:
+                wait.since_s, wait.still_s = now_s, 0.0
+            wait.still_s += passed_s
+            others_move = any(other.put_s > wait.since_s for other in self._health.values())
+            limit_s = self.limits.stall_s if others_move else self.limits.standstill_s
+            if wait.still_s > limit_s or not health.up:
+                late.add(number)
+        return late
 
     async def _watch(self, node: NodeId) -> None:
         client, health = self._clients[node], self._health[node]
@@ -237,3 +261,7 @@ class Fleet:
     async def list(self, node: NodeId, after: bytes, limit: int, *, deadline_s: float) -> Page:
         """NodeClient.list of a node."""
         return await self._clients[node].list(after, limit, deadline_s=deadline_s)
+
+
+def _outcome(task: asyncio.Task[ShardError | None], extent: Extent) -> ShardError | None:
+    return DeadlineError(f"node {extent.node} stands still") if task.cancelled() else task.result()

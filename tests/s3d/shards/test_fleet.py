@@ -1,7 +1,7 @@
 """Proves who is seen as up, how soon, and which puts are waited for."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
@@ -145,7 +145,10 @@ async def test_a_node_that_stands_still_while_others_move_is_given_up() -> None:
     async with running(limits=patient) as (fleet, nodes):
         nodes[0].silent_puts = True
         async with asyncio.timeout(3):
-            assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError, type(None)]
+            assert kinds(await fleet.put_all([extent(1), extent(2, 1)], spare=bool)) == [
+                DeadlineError,
+                type(None),
+            ]
         assert len(fleet.up()) == 5
 
 
@@ -175,6 +178,23 @@ async def test_when_all_stand_still_they_are_given_up_later() -> None:
         assert LIMITS.standstill_s <= loop.time() - began_s < LIMITS.put_deadline_s
 
 
+async def test_what_cannot_be_spared_is_waited_for_longer() -> None:
+    limits = FleetLimits(heartbeat_s=0.02, silence_s=0.1, stall_s=0.05, standstill_s=0.4, watch_s=0.02)
+    async with running(limits=limits) as (fleet, nodes):
+        nodes[0].slow_s = nodes[1].slow_s = 0.2
+        asked: list[set[int]] = []
+
+        def spare(numbers: Collection[int]) -> bool:
+            asked.append(set(numbers))
+            return numbers <= {1}
+
+        outcomes = await fleet.put_all([extent(1), extent(2, 1), extent(3, 2)], spare=spare)
+        assert kinds(outcomes) == [type(None)] * 3 and {0, 1} in asked
+        nodes[0].silent_puts = nodes[1].silent_puts = True
+        outcomes = await fleet.put_all([extent(1, 3), extent(2, 4), extent(3, 5)], spare=spare)
+        assert kinds(outcomes) == [DeadlineError, DeadlineError, type(None)]
+
+
 async def test_puts_to_a_node_that_goes_down_end() -> None:
     async with running(limits=FleetLimits(heartbeat_s=0.02, silence_s=0.1, stall_s=60, watch_s=0.02)) as (
         fleet,
@@ -182,7 +202,10 @@ async def test_puts_to_a_node_that_goes_down_end() -> None:
     ):
         nodes[0].silent = True
         async with asyncio.timeout(3):
-            assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError, type(None)]
+            assert kinds(await fleet.put_all([extent(1), extent(2, 1)], spare=bool)) == [
+                DeadlineError,
+                type(None),
+            ]
 
 
 async def test_latencies_are_kept_per_node() -> None:
