@@ -16,7 +16,8 @@ from s3d.blobs.pace import Pace
 from s3d.blobs.resources import Resources
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.sweeping import sweep
-from s3d.metadata.commands import Command, MarkDegraded, Placement, Relocate, Swept
+from s3d.metadata.commands import Command, MarkDegraded, Relocate, Swept
+from s3d.metadata.fields import Placement
 from s3d.metadata.log import Log
 from s3d.metadata.view import View
 from s3d.placement.ring import Ring

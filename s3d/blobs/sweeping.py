@@ -4,7 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-from s3d.metadata.commands import Places, SweptItem
+from s3d.metadata.commands import SweptItem
+from s3d.metadata.fields import Places
 from s3d.metadata.rows import CondemnedRow
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import NodeId

@@ -19,7 +19,7 @@ the hash of all that was cut off, in a region of its own, and is cut again where
 import hashlib
 import re
 
-from s3d.metadata.commands import OUTCOMES_WINDOW
+from s3d.metadata.fields import OUTCOMES_WINDOW
 
 HEAD_SIZE = 480  # bytes of a key, or of what is left of one, that stand in one physical key
 HASH_SIZE = 20

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from s3d.metadata.commands import DELETE_KEYS_MAX, Conditions, DeletedKey, DeleteObjects, Outcome
+from s3d.metadata.commands import Conditions, DeletedKey, DeleteObjects, Outcome
+from s3d.metadata.fields import DELETE_KEYS_MAX
 from s3d.metadata.rows import NULL_VERSION
 from s3d.operations import documents, orders
 from s3d.operations.bodies import read_document

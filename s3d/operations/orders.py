@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from s3d.metadata.commands import PARTS_MAX, NamedPart
+from s3d.metadata.commands import NamedPart
+from s3d.metadata.fields import PARTS_MAX
 from s3d.protocol.errors import S3Error
 from s3d.protocol.xml import Node, XmlError, parse
 

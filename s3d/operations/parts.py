@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from s3d.metadata.commands import PARTS_MAX, CopyPart, PutPart
+from s3d.metadata.commands import CopyPart, PutPart
+from s3d.metadata.fields import PARTS_MAX
 from s3d.metadata.listing import list_parts as parts_page
 from s3d.metadata.rows import UploadRow
 from s3d.operations import documents

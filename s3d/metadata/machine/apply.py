@@ -5,7 +5,6 @@ from typing import Any
 
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import (
-    OUTCOMES_WINDOW,
     AbortUpload,
     Command,
     CompleteUpload,
@@ -29,6 +28,7 @@ from s3d.metadata.commands import (
     decode_outcome,
     encode_outcome,
 )
+from s3d.metadata.fields import OUTCOMES_WINDOW
 from s3d.metadata.machine import blobs, buckets, objects, uploads
 from s3d.metadata.machine.step import Refused, Step
 from s3d.metadata.rows import AppliedRow, OutcomeRow, WriteRow, encode_row
@@ -77,7 +77,7 @@ def apply(writes: Tables, command: Command) -> Outcome:
     index = applied.index + 1
     if command.seen and index - command.seen > OUTCOMES_WINDOW:
         return Outcome(error="OperationAborted", detail="older than what the log remembers")
-    outcome = _decide(Step(writes, index, command.time_us), command)
+    outcome = _decide(Step(writes, index, command), command)
     _remember(writes, command.write_id, index, outcome)
     writes.put(tables.APPLIED, keys.APPLIED, encode_row(keys.APPLIED, AppliedRow(applied.log, index)))
     return outcome

@@ -20,14 +20,14 @@ from s3d.metadata.rows import CondemnedRow, NodeRow
 def condemn(step: Step, command: Condemn) -> Outcome:
     """Errors as Condemn says."""
     step.admit(command.blob)
-    step.condemn_blob(command.blob, command.places, command.grace_us)
+    step.condemn_blob(command.blob, command.places)
     return Outcome(index=step.index, changed=True)
 
 
 def condemn_own(step: Step, command: PutObject | PutPart) -> None:
     """The shards of a refused PUT: no row names them, and none may any more."""
     if step.view.blob(command.blob) is None and not step.view.condemned_blob(command.blob):
-        step.condemn_blob(command.blob, places_of(command.row.shards), command.grace_us)
+        step.condemn_blob(command.blob, places_of(command.row.shards))
 
 
 def relocate(step: Step, command: Relocate) -> Outcome:
@@ -46,7 +46,7 @@ def relocate(step: Step, command: Relocate) -> Outcome:
         step.put(tables.BLOBS, command.blob, moved)
     left = set(places_of(row.shards)) - set(places_of(moved.shards))
     if left:
-        step.condemn_places(command.blob, tuple(sorted(left)), command.grace_us)
+        step.condemn_places(command.blob, tuple(sorted(left)))
     return Outcome(index=step.index, changed=True)
 
 
@@ -61,7 +61,7 @@ def condemn_moved(step: Step, command: Relocate) -> None:
     extra = tuple(sorted(place for place in made if place[:2] not in kept))
     if not extra:
         return
-    step.condemn_places(command.blob, extra, command.grace_us)
+    step.condemn_places(command.blob, extra)
     if row is not None:
         spent = max(row.spent, *(generation for _, _, generation in extra))
         step.put(tables.BLOBS, command.blob, msgspec.structs.replace(row, spent=spent))

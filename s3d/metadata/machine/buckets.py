@@ -53,7 +53,7 @@ def delete_bucket(step: Step, command: DeleteBucket) -> Outcome:
         doomed.append(at)
     for at in doomed:
         key, upload = keys.split_stack(at)
-        forget_upload(step, row.incarnation, key, upload.decode(), grace_us=0)
+        forget_upload(step, row.incarnation, key, upload.decode())
     step.tables.delete(tables.BUCKETS, row.name.encode())
     step.tables.delete(tables.ACCOUNT_BUCKETS, keys.account_bucket_key(row.account, row.name))
     return Outcome(index=step.index, changed=True)

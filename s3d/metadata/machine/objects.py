@@ -20,7 +20,7 @@ def put_object(step: Step, command: PutObject) -> Outcome:
     step.add_blob(command.blob, command.row, degraded=command.degraded)
     body = Slice(command.blob, command.row.size, command.etag)
     draft = _draft(command.etag, command.row.size, command.attributes, (body,))
-    return add_version(step, bucket, command.key, draft=draft, current=current, grace_us=command.grace_us)
+    return add_version(step, bucket, command.key, draft=draft, current=current)
 
 
 def copy_object(step: Step, command: CopyObject) -> Outcome:
@@ -33,17 +33,17 @@ def copy_object(step: Step, command: CopyObject) -> Outcome:
     for part in slices:  # before the version that is replaced lets go of them: it may be the source itself
         step.share(part.blob)
     draft = _draft(source.etag, source.size, command.attributes, slices, parts=source.parts)
-    return add_version(step, bucket, command.key, draft=draft, current=current, grace_us=command.grace_us)
+    return add_version(step, bucket, command.key, draft=draft, current=current)
 
 
 def delete_objects(step: Step, command: DeleteObjects) -> Outcome:
     """Errors as DeleteObjects says, each key by itself."""
     bucket = step.bucket(command.bucket, command.incarnation)
-    results = tuple(_delete(step, bucket, deleted, command.grace_us) for deleted in command.keys)
+    results = tuple(_delete(step, bucket, deleted) for deleted in command.keys)
     return Outcome(index=step.index, results=results, changed=any(result.changed for result in results))
 
 
-def _delete(step: Step, bucket: BucketRow, deleted: DeletedKey, grace_us: int) -> Outcome:
+def _delete(step: Step, bucket: BucketRow, deleted: DeletedKey) -> Outcome:
     if deleted.version_id:
         target = step.view.find(bucket.incarnation, deleted.key, deleted.version_id)
     else:
@@ -53,9 +53,9 @@ def _delete(step: Step, bucket: BucketRow, deleted: DeletedKey, grace_us: int) -
     if target is not None and not _holds(deleted.conditions, target):
         return Outcome(error="PreconditionFailed", index=step.index)
     if target is not None and (deleted.version_id or not bucket.versioning):
-        return _drop(step, bucket, deleted.key, target, grace_us)
+        return _drop(step, bucket, deleted.key, target)
     current = step.view.current(bucket.incarnation, deleted.key)
-    return add_version(step, bucket, deleted.key, draft=delete_marker(), current=current, grace_us=grace_us)
+    return add_version(step, bucket, deleted.key, draft=delete_marker(), current=current)
 
 
 def _holds(conditions: Conditions, target: VersionRow) -> bool:
@@ -68,8 +68,8 @@ def _holds(conditions: Conditions, target: VersionRow) -> bool:
     )
 
 
-def _drop(step: Step, bucket: BucketRow, key: bytes, version: VersionRow, grace_us: int) -> Outcome:
-    drop_version(step, bucket.incarnation, key, version, grace_us)
+def _drop(step: Step, bucket: BucketRow, key: bytes, version: VersionRow) -> Outcome:
+    drop_version(step, bucket.incarnation, key, version)
     expose_newest(step, bucket.incarnation, key)
     return Outcome(
         index=step.index,

@@ -3,7 +3,8 @@
 import msgspec
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import Conditions, Placement, Places
+from s3d.metadata.commands import Command, Conditions
+from s3d.metadata.fields import Placement, Places
 from s3d.metadata.rows import (
     BlobRow,
     BucketRow,
@@ -33,13 +34,14 @@ class Refused(QuoinError):  # noqa: N818 (an answer to the client, not a fault)
 class Step:
     """One command being applied: `index` is its place in the order of all, and the sequence of what it makes."""
 
-    __slots__ = ("_ordinal", "index", "tables", "time_us", "view")
+    __slots__ = ("_grace_us", "_ordinal", "index", "tables", "time_us", "view")
 
-    def __init__(self, writes: Tables, index: int, time_us: int) -> None:
+    def __init__(self, writes: Tables, index: int, command: Command) -> None:
         self.tables = writes
         self.view = View(writes)
         self.index = index
-        self.time_us = time_us
+        self.time_us = command.time_us
+        self._grace_us: int = getattr(command, "grace_us", 0)  # a command without one condemns at once
         self._ordinal = 0
 
     def put(self, table: Table, key: bytes, row: Row) -> None:
@@ -77,7 +79,7 @@ class Step:
         row = self._named(blob)
         self.put(tables.BLOBS, blob, msgspec.structs.replace(row, references=row.references + 1))
 
-    def release(self, blob: bytes, grace_us: int) -> None:
+    def release(self, blob: bytes) -> None:
         """Drop a reference to a blob; with the last one the blob is condemned."""
         row = self._named(blob)
         if row.references > 1:
@@ -85,16 +87,16 @@ class Step:
             return
         self.unfile(blob, row)
         self.tables.delete(tables.BLOBS, blob)
-        self.condemn_blob(blob, places_of(row.shards), grace_us)
+        self.condemn_blob(blob, places_of(row.shards))
 
-    def condemn_blob(self, blob: bytes, places: Places, grace_us: int) -> None:
+    def condemn_blob(self, blob: bytes, places: Places) -> None:
         """Condemn a blob that no row names (any longer): no command may name it again."""
-        due_us = self.condemn_places(blob, places, grace_us, whole=True)
+        due_us = self.condemn_places(blob, places, whole=True)
         self.put(tables.CONDEMNED_BLOBS, blob, CondemnedBlobRow(due_us))
 
-    def condemn_places(self, blob: bytes, places: Places, grace_us: int, *, whole: bool = False) -> int:
-        """Condemn shards of a blob, due `grace_us` from now; when that is."""
-        due_us = self.time_us + grace_us
+    def condemn_places(self, blob: bytes, places: Places, *, whole: bool = False) -> int:
+        """Condemn shards of a blob, due when the command's grace is over; when that is."""
+        due_us = self.time_us + self._grace_us
         self.file_condemned(due_us, CondemnedRow(blob, places, whole))
         return due_us
 

@@ -6,8 +6,6 @@ import msgspec
 
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import (
-    PART_SIZE_BYTES_MIN,
-    PARTS_MAX,
     AbortUpload,
     CompleteUpload,
     CopyPart,
@@ -16,6 +14,7 @@ from s3d.metadata.commands import (
     Outcome,
     PutPart,
 )
+from s3d.metadata.fields import PART_SIZE_BYTES_MIN, PARTS_MAX
 from s3d.metadata.machine.step import Refused, Step, check_conditions
 from s3d.metadata.machine.versions import add_version
 from s3d.metadata.rows import BucketRow, PartRow, Slice, UploadRow, VersionRow
@@ -37,7 +36,7 @@ def put_part(step: Step, command: PutPart) -> Outcome:
     row = PartRow(
         command.number, command.blob, command.row.size, command.etag, step.time_us, command.checksum
     )
-    return _add_part(step, command.upload, row, command.grace_us)
+    return _add_part(step, command.upload, row)
 
 
 def copy_part(step: Step, command: CopyPart) -> Outcome:
@@ -49,7 +48,7 @@ def copy_part(step: Step, command: CopyPart) -> Outcome:
     body = source.slices[0]
     step.share(body.blob)
     row = PartRow(command.number, body.blob, body.size, body.etag, step.time_us, command.checksum)
-    return _add_part(step, command.upload, row, command.grace_us)
+    return _add_part(step, command.upload, row)
 
 
 def complete_upload(step: Step, command: CompleteUpload) -> Outcome:
@@ -76,9 +75,9 @@ def complete_upload(step: Step, command: CompleteUpload) -> Outcome:
     for part in list(step.view.parts(command.upload)):
         step.tables.delete(tables.PARTS, keys.part_key(command.upload, part.number))
         if part.number not in named:
-            step.release(part.blob, command.grace_us)
+            step.release(part.blob)
     step.tables.delete(tables.UPLOADS, keys.upload_key(bucket.incarnation, command.key, command.upload))
-    return add_version(step, bucket, command.key, draft=draft, current=current, grace_us=command.grace_us)
+    return add_version(step, bucket, command.key, draft=draft, current=current)
 
 
 def abort_upload(step: Step, command: AbortUpload) -> Outcome:
@@ -86,15 +85,15 @@ def abort_upload(step: Step, command: AbortUpload) -> Outcome:
     bucket = step.bucket(command.bucket, command.incarnation)
     if step.view.upload(bucket.incarnation, command.key, command.upload) is None:
         raise Refused("NoSuchUpload")
-    forget_upload(step, bucket.incarnation, command.key, command.upload, grace_us=0)
+    forget_upload(step, bucket.incarnation, command.key, command.upload)
     return Outcome(index=step.index, changed=True)
 
 
-def forget_upload(step: Step, incarnation: int, key: bytes, upload: str, *, grace_us: int) -> None:
+def forget_upload(step: Step, incarnation: int, key: bytes, upload: str) -> None:
     """Remove an upload with all its parts."""
     for part in list(step.view.parts(upload)):
         step.tables.delete(tables.PARTS, keys.part_key(upload, part.number))
-        step.release(part.blob, grace_us)
+        step.release(part.blob)
     step.tables.delete(tables.UPLOADS, keys.upload_key(incarnation, key, upload))
 
 
@@ -106,10 +105,10 @@ def _upload(step: Step, command: PutPart | CopyPart) -> UploadRow:
     return upload
 
 
-def _add_part(step: Step, upload: str, row: PartRow, grace_us: int) -> Outcome:
+def _add_part(step: Step, upload: str, row: PartRow) -> Outcome:
     replaced = step.view.part(upload, row.number)
     if replaced is not None:
-        step.release(replaced.blob, grace_us)
+        step.release(replaced.blob)
     step.put(tables.PARTS, keys.part_key(upload, row.number), row)
     return Outcome(index=step.index, etag=row.etag, size=row.size, modified_us=row.modified_us, changed=True)
 

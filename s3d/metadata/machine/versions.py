@@ -19,7 +19,7 @@ ENABLED = "Enabled"
 
 
 def add_version(
-    step: Step, bucket: BucketRow, key: bytes, *, draft: VersionRow, current: ObjectRow | None, grace_us: int
+    step: Step, bucket: BucketRow, key: bytes, *, draft: VersionRow, current: ObjectRow | None
 ) -> Outcome:
     """Make `draft`, whose sequence, id and time are still to be set, the newest version of a key.
 
@@ -43,7 +43,7 @@ def add_version(
     )
     replaced = _replaced(step, bucket, key, current)
     if replaced is not None:
-        drop_version(step, bucket.incarnation, key, replaced, grace_us)
+        drop_version(step, bucket.incarnation, key, replaced)
     step.put(tables.VERSIONS, keys.version_key(bucket.incarnation, key, step.index), version)
     at = keys.current_key(bucket.incarnation, key)
     if version.delete_marker:
@@ -69,10 +69,10 @@ def delete_marker() -> VersionRow:
     )
 
 
-def drop_version(step: Step, incarnation: int, key: bytes, version: VersionRow, grace_us: int) -> None:
+def drop_version(step: Step, incarnation: int, key: bytes, version: VersionRow) -> None:
     """Remove a version and release its blobs; what is live is the caller's to set."""
     for _, part in list(step.view.slices(version)):
-        step.release(part.blob, grace_us)
+        step.release(part.blob)
     for page in range(len(version.pages)):
         step.tables.delete(tables.MANIFESTS, keys.manifest_key(version.sequence, page))
     step.tables.delete(tables.VERSIONS, keys.version_key(incarnation, key, version.sequence))

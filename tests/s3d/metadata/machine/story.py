@@ -6,6 +6,7 @@ from typing import Any
 
 from s3d.metadata import commands, keys, tables
 from s3d.metadata.commands import Command, Outcome
+from s3d.metadata.fields import OUTCOMES_WINDOW, Placement
 from s3d.metadata.machine import apply
 from s3d.metadata.rows import (
     Attributes,
@@ -32,7 +33,7 @@ def blob_id(n: int) -> bytes:
     return n.to_bytes(16, "big")
 
 
-def blob_row(size: int = 10, shards: commands.Placement = SHARDS) -> BlobRow:
+def blob_row(size: int = 10, shards: Placement = SHARDS) -> BlobRow:
     return BlobRow(size, 2, 3, 2, 65_536, shards, 1, 5)
 
 
@@ -146,7 +147,7 @@ def check(reads: tables.Reads) -> None:
         if (row := decode_row(BucketRow, at, raw))
     }
     assert owned == {at for at, _ in reads.scan(tables.ACCOUNT_BUCKETS, b"", b"")}
-    window = min(view.applied().index, commands.OUTCOMES_WINDOW)
+    window = min(view.applied().index, OUTCOMES_WINDOW)
     assert reads.count(tables.OUTCOMES) == reads.count(tables.WRITES) == window
 
 

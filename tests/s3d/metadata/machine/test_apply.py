@@ -9,6 +9,7 @@ import pytest
 
 from s3d.metadata import commands, keys, tables
 from s3d.metadata.commands import Command, Conditions, DeletedKey, NamedPart, SweptItem
+from s3d.metadata.fields import OUTCOMES_WINDOW
 from s3d.metadata.machine import apply
 from s3d.metadata.rows import AppliedRow, encode_row
 from s3d.metadata.state import State
@@ -194,13 +195,13 @@ def test_outcomes_are_remembered_within_the_window_and_a_command_behind_it_is_re
     writes = MemoryTables()
     command = commands.CreateBucket(b"w" * 16, 1, 1, bucket="b", account=ACCOUNT)
     first = apply(writes, command)
-    fill(writes, commands.OUTCOMES_WINDOW - 1)
+    fill(writes, OUTCOMES_WINDOW - 1)
     assert apply(writes, command) == first
     apply(writes, commands.DeleteBucket(b"x" * 16, 1, bucket="b"))
     before = dump(writes)
     assert apply(writes, command).error == "OperationAborted"
     assert dump(writes) == before
-    assert writes.count(tables.OUTCOMES) == writes.count(tables.WRITES) == commands.OUTCOMES_WINDOW
+    assert writes.count(tables.OUTCOMES) == writes.count(tables.WRITES) == OUTCOMES_WINDOW
 
 
 def test_a_command_at_the_edge_of_the_window_is_applied() -> None:
@@ -208,7 +209,7 @@ def test_a_command_at_the_edge_of_the_window_is_applied() -> None:
     writes.put(
         tables.APPLIED,
         keys.APPLIED,
-        encode_row(keys.APPLIED, AppliedRow(b"log", 10 + commands.OUTCOMES_WINDOW - 1)),
+        encode_row(keys.APPLIED, AppliedRow(b"log", 10 + OUTCOMES_WINDOW - 1)),
     )
     at_edge = commands.RegisterNode(b"w" * 16, 1, 10, node=1, incarnation=b"i")
     assert apply(writes, at_edge).error == ""
