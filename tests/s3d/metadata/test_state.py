@@ -219,8 +219,20 @@ def test_views_of_a_process_that_was_killed_are_forgotten(state: State, folder: 
     assert state.forget_dead_readers() == 1
 
 
-def test_many_views_leave_no_reader_behind(state: State) -> None:
+def test_many_views_leave_no_reader_behind_though_they_are_held(state: State) -> None:
+    held = []
     for _ in range(5_000):
         with state.view() as view:
             view.applied()
+        held.append(view)
     assert state.environment.info()["num_readers"] <= SPARE_VIEWS_MAX
+
+
+def test_every_commit_is_synced_data_and_meta(state: State) -> None:
+    flags = state.environment.flags()
+    assert (flags["sync"], flags["metasync"], flags["map_async"], flags["writemap"]) == (
+        True,
+        True,
+        False,
+        False,
+    )
