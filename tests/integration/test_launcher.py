@@ -213,3 +213,23 @@ def test_auth_of_the_file_replaces_the_administrators_key(make_cluster: MakeClus
     cluster.client(1, keys=("ALICE", "alice-has-a-secret")).create_bucket(Bucket="hers")
     status = json.loads(ctl(cluster, "status", "--json"))
     assert [node["up"] for node in status["nodes"]] == [True]
+
+
+def test_a_shard_server_runs_alone_and_keeps_its_folder(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    cluster.start(2)
+    command = [str(ROOT / "bin/shardd"), "-config", str(cluster.config), "-node", "1"]
+    with cluster.log.open("ab") as log, subprocess.Popen(command, env=environment(), stderr=log) as alone:
+        try:
+            wait_until(lambda: node_is_up(cluster, 1), within_s=30, what="node 1 is up")
+            refused = launcher(cluster, "-node", "1")
+            assert refused.returncode == 2
+            assert f"is in use by process {alone.pid}" in refused.stderr
+        finally:
+            alone.terminate()
+        assert alone.wait(20) == 0
+
+
+def node_is_up(cluster: Cluster, node: int) -> bool:
+    status = json.loads(ctl(cluster, "-node", "2", "status", "--json"))
+    return {entry["id"]: bool(entry["up"]) for entry in status["nodes"]}[node]
