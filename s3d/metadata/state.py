@@ -115,6 +115,11 @@ class LmdbTables:
             self._txn.delete(place, db=self._rests[table] if posts else self._databases[table])
         return True
 
+    def end(self) -> None:
+        """Give the transaction back; LMDB counts it as a reader as long as anything holds it, though it is over."""
+        self._txn.abort()
+        self._txn = None
+
     def _occupied(self, table: Table, region: bytes) -> bool:
         cursor = self._txn.cursor(self._rests[table])
         return bool(cursor.set_range(region) and cursor.key().startswith(region))
@@ -123,7 +128,7 @@ class LmdbTables:
 class _Reading:
     """One `with state.view()`: a class, because HEAD feels what a generator costs."""
 
-    __slots__ = ("_state", "_txn")
+    __slots__ = ("_state", "_tables")
 
     def __init__(self, state: "State") -> None:
         self._state = state
@@ -131,13 +136,14 @@ class _Reading:
     def __enter__(self) -> View:
         state = self._state
         try:
-            self._txn = state.environment.begin()
+            txn = state.environment.begin()
         except lmdb.Error as error:
             raise StateError(str(error)) from error
-        return View(LmdbTables(self._txn, state.databases, state.rests))
+        self._tables = LmdbTables(txn, state.databases, state.rests)
+        return View(self._tables)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._txn.abort()
+        self._tables.end()
         if isinstance(error, lmdb.Error):
             raise StateError(str(error)) from error
 
