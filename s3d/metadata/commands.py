@@ -1,10 +1,10 @@
-"""Owns the commands that change the state and what becomes of them; never applies one (machine/ does).
+"""Owns the commands that change the state; never applies one (machine/ does).
 
 A command carries all that apply needs: its time, its preconditions, the incarnation of its bucket (0 where the
 caller has seen none and any will do). Errors in outcomes are the names of S3's error codes.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -318,27 +318,8 @@ AnyCommand = (
 )
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """What became of a command. `error` is empty where it did what it says, else the name of an S3 error code."""
-
-    OK: ClassVar[str] = ""
-    error: str = OK
-    index: int = 0  # where the command stands in the order of all
-    version_id: str = ""  # "" in a bucket without versions
-    delete_marker: bool = False
-    etag: str = ""
-    size: int = 0
-    modified_us: int = 0
-    incarnation: int = 0  # of the bucket that was created
-    changed: bool = False
-    detail: str = ""  # the part that an InvalidPart or EntityTooSmall is about
-    checksums: dict[str, str] = {}
-    results: tuple["Outcome", ...] = ()
-
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder: "msgspec.msgpack.Decoder[AnyCommand]" = msgspec.msgpack.Decoder(AnyCommand)
-_outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
 
 def check_command(command: Command) -> None:
@@ -357,13 +338,3 @@ def encode_command(command: Command) -> bytes:
 def decode_command(raw: bytes) -> AnyCommand:
     """The command that encode_command wrote; msgspec.ValidationError where it is none."""
     return _decoder.decode(raw)
-
-
-def encode_outcome(outcome: Outcome) -> bytes:
-    """The msgpack of an outcome, as the state remembers it."""
-    return _encoder.encode(outcome)
-
-
-def decode_outcome(raw: bytes) -> Outcome:
-    """The outcome that encode_outcome wrote."""
-    return _outcome_decoder.decode(raw)

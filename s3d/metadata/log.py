@@ -8,8 +8,9 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import Command, CompleteUpload, DeleteObjects, Outcome, check_command
+from s3d.metadata.commands import Command, CompleteUpload, DeleteObjects, check_command
 from s3d.metadata.machine import apply
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import AppliedRow, RowError, encode_row
 from s3d.metadata.state import State, StateError
 from s3d.metadata.view import View

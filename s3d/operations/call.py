@@ -7,8 +7,9 @@ from typing import Protocol
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.policy import Resource, evaluate
 from s3d.blobs.store import Blobs
-from s3d.metadata.commands import Command, Outcome
+from s3d.metadata.commands import Command
 from s3d.metadata.log import Log
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import BucketRow
 from s3d.metadata.state import State
 from s3d.protocol.errors import S3Error

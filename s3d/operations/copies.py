@@ -6,7 +6,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from s3d.metadata.commands import CopyObject, Outcome
+from s3d.metadata.commands import CopyObject
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import Attributes, BucketRow, VersionRow
 from s3d.operations import documents
 from s3d.operations.attributes import attributes_of, refuse_unbuilt

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from s3d.metadata.commands import Conditions, DeletedKey, DeleteObjects, Outcome
+from s3d.metadata.commands import Conditions, DeletedKey, DeleteObjects
 from s3d.metadata.fields import DELETE_KEYS_MAX
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import NULL_VERSION
 from s3d.operations import documents, orders
 from s3d.operations.bodies import read_document

@@ -17,7 +17,6 @@ from s3d.metadata.commands import (
     DeleteObjects,
     ImportBuckets,
     MarkDegraded,
-    Outcome,
     PutBucketSetting,
     PutObject,
     PutPart,
@@ -25,12 +24,11 @@ from s3d.metadata.commands import (
     RegisterNode,
     Relocate,
     Swept,
-    decode_outcome,
-    encode_outcome,
 )
 from s3d.metadata.fields import OUTCOMES_WINDOW
 from s3d.metadata.machine import blobs, buckets, objects, uploads
 from s3d.metadata.machine.step import Refused, Step
+from s3d.metadata.outcomes import Outcome, decode_outcome, encode_outcome
 from s3d.metadata.rows import AppliedRow, OutcomeRow, WriteRow, encode_row
 from s3d.metadata.tables import Tables
 from s3d.metadata.view import View

@@ -3,17 +3,9 @@
 import msgspec
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import (
-    Condemn,
-    MarkDegraded,
-    Outcome,
-    PutObject,
-    PutPart,
-    RegisterNode,
-    Relocate,
-    Swept,
-)
+from s3d.metadata.commands import Condemn, MarkDegraded, PutObject, PutPart, RegisterNode, Relocate, Swept
 from s3d.metadata.machine.step import Refused, Step, places_of
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import CondemnedRow, NodeRow
 
 

@@ -8,12 +8,12 @@ from s3d.metadata.commands import (
     CreateBucket,
     DeleteBucket,
     ImportBuckets,
-    Outcome,
     PutBucketSetting,
     PutVersioning,
 )
 from s3d.metadata.machine.step import Refused, Step
 from s3d.metadata.machine.uploads import forget_upload
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import AccountBucketRow, BucketRow, decode_row
 from s3d.metadata.tables import Table
 

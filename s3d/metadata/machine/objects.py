@@ -1,6 +1,6 @@
 """Owns what commands about objects do; never touches an upload."""
 
-from s3d.metadata.commands import ANY, Conditions, CopyObject, DeletedKey, DeleteObjects, Outcome, PutObject
+from s3d.metadata.commands import ANY, Conditions, CopyObject, DeletedKey, DeleteObjects, PutObject
 from s3d.metadata.machine.step import Step, check_conditions
 from s3d.metadata.machine.versions import (
     add_version,
@@ -8,6 +8,7 @@ from s3d.metadata.machine.versions import (
     drop_version,
     expose_newest,
 )
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import Attributes, BucketRow, Slice, VersionRow
 
 

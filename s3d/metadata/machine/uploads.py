@@ -5,18 +5,11 @@ import hashlib
 import msgspec
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import (
-    AbortUpload,
-    CompleteUpload,
-    CopyPart,
-    CreateUpload,
-    NamedPart,
-    Outcome,
-    PutPart,
-)
+from s3d.metadata.commands import AbortUpload, CompleteUpload, CopyPart, CreateUpload, NamedPart, PutPart
 from s3d.metadata.fields import PART_SIZE_BYTES_MIN, PARTS_MAX
 from s3d.metadata.machine.step import Refused, Step, check_conditions
 from s3d.metadata.machine.versions import add_version
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import BucketRow, PartRow, Slice, UploadRow, VersionRow
 
 

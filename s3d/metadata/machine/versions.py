@@ -1,8 +1,8 @@
 """Owns the versions of a key: which one is live, what a new one takes the place of, what goes with an old one."""
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import Outcome
 from s3d.metadata.machine.step import Step
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import (
     NULL_VERSION,
     SLICES_INLINE_MAX,

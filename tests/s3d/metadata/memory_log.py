@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from s3d.metadata.commands import Command, Outcome, check_command
+from s3d.metadata.commands import Command, check_command
 from s3d.metadata.log import LogClosedError
 from s3d.metadata.machine import apply
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.state import State
 from s3d.metadata.tables import TABLES, MemoryTables
 from s3d.metadata.view import View

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3d.metadata import commands, keys, tables
-from s3d.metadata.commands import Command, Outcome
+from s3d.metadata.commands import Command
 from s3d.metadata.fields import OUTCOMES_WINDOW, Placement
 from s3d.metadata.machine import apply
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import (
     Attributes,
     BlobRow,

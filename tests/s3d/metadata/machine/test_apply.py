@@ -11,6 +11,7 @@ from s3d.metadata import commands, keys, tables
 from s3d.metadata.commands import Command, Conditions, DeletedKey, NamedPart, SweptItem
 from s3d.metadata.fields import OUTCOMES_WINDOW
 from s3d.metadata.machine import apply
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import AppliedRow, encode_row
 from s3d.metadata.state import State
 from s3d.metadata.tables import MemoryTables
@@ -177,7 +178,7 @@ def test_the_same_commands_give_the_same_state_byte_for_byte_and_no_step_breaks_
 
 def met_again(told: list[Command], writes: tables.Tables, chance: random.Random) -> None:
     """Applies what was told, as a log carries it, some of it again and again: each time with the first outcome."""
-    outcomes: dict[bytes, commands.Outcome] = {}
+    outcomes: dict[bytes, Outcome] = {}
     for n, command in enumerate(told):
         carried = commands.decode_command(commands.encode_command(command))
         outcomes[command.write_id] = apply(writes, carried)

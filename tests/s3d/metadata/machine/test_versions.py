@@ -3,7 +3,8 @@
 import pytest
 
 from s3d.metadata import commands, tables
-from s3d.metadata.commands import Conditions, Outcome
+from s3d.metadata.commands import Conditions
+from s3d.metadata.outcomes import Outcome
 from tests.s3d.metadata.machine.story import ATTRIBUTES, Story, blob_id, check
 
 
