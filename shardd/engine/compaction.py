@@ -10,12 +10,13 @@ from shardd.engine import ledger
 from shardd.engine.index import Index
 from shardd.engine.journal import Journal
 from shardd.engine.record import BLOCK_SIZE, Kind
-from shardd.engine.rows import SegmentRow, shard_key
+from shardd.engine.rows import SegmentRow, TombstoneRow, shard_key
 from shardd.engine.segment import Entry, Found, Gap
 
 STEP_BYTES = 4 << 20  # of copies in one step: what a write may have to wait for
 SMALL_PART = 8  # a segment is small under 1/8 of the full size
 SMALL_MAX = 16  # so many small ones are worth joining: every one costs a file descriptor
+FORGOTTEN_MAX = 65_536  # tombstones that one segment may lose; what is over is copied once more
 PRESSED_BELOW_LIVE = 0.95
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Compactor:
         self._limits = limits
         self._victim: int | None = None
         self._records: Iterator[Found | Gap] = iter(())
+        self._forgotten: list[tuple[bytes, TombstoneRow]] = []
 
     def step(self, level: Level, *, now_us: int) -> bool:
         """Whether something was done. Raises OSError where the disk refuses."""
@@ -94,7 +96,7 @@ class Compactor:
             victim = self._choose(below)
         if victim is None:
             return False
-        self._victim = victim
+        self._victim, self._forgotten = victim, []
         self._records = self._journal.segments[victim].scan(
             BLOCK_SIZE, self._index.segment(victim).scanned_to
         )
@@ -148,9 +150,9 @@ class Compactor:
         grave = self._index.tombstone(key)
         if grave is None or (grave.segment, grave.offset) != place:
             return False
-        if ledger.guarded(self._index, grave):
+        if ledger.guarded(self._index, grave) or len(self._forgotten) >= FORGOTTEN_MAX:
             return True
-        ledger.drop_tombstone(self._index, key, grave)
+        self._forgotten.append((key, grave))
         return False
 
     def _finish(self, victim: int) -> bool:
@@ -162,7 +164,12 @@ class Compactor:
                 if row.segment == victim:
                     ledger.quarantine(self._index, key, extent, row)
             return True
-        self._index.forget_segment(victim)
         self._journal.remove(victim)
+        self._index.forget_segment(victim)
+        # Not before the segment is gone for good: until then a start may meet the tombstone again, and what was
+        # put in the meantime would be taken for deleted.
+        for key, grave in self._forgotten:
+            if self._index.tombstone(key) == grave:
+                ledger.drop_tombstone(self._index, key, grave)
         self._journal.keep_spare()
         return True

@@ -108,8 +108,8 @@ class Journal:
 
     def remove(self, segment: int) -> None:
         """Take a segment off the disk for good. OSError where that fails."""
-        self.segments.pop(segment)  # readers that have it go on: its file closes with the last of them
         self.filesystem.unlink(self.path(segment))
+        self.segments.pop(segment)  # readers that have it go on: its file closes with the last of them
         self.filesystem.sync_folder(self.folder)
 
     def keep_spare(self) -> bool:

@@ -71,7 +71,8 @@ def _enter_tombstone(index: Index, record: Record, row: TombstoneRow) -> None:
 def drop_tombstone(index: Index, key: bytes, row: TombstoneRow) -> None:
     """Forget a deletion that no other segment holds anything for."""
     index.set_tombstone(key, None)
-    index.segment(row.segment).tombstone_bytes -= TOMBSTONE_SIZE
+    if row.segment in index.segments:
+        index.segment(row.segment).tombstone_bytes -= TOMBSTONE_SIZE
 
 
 def drop_extent(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:

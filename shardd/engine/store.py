@@ -37,9 +37,10 @@ from shardd.engine.group import Delete, Group, Metadata, Put
 from shardd.engine.identity import own_origin
 from shardd.engine.index import PENDING_ROWS_MAX, Index
 from shardd.engine.journal import Journal
+from shardd.engine.listing import page
 from shardd.engine.record import FormatError, Header, metadata_in, unit_crcs_in
 from shardd.engine.recovery import recover
-from shardd.engine.rows import SHARD_KEY_SIZE, DamagedRowError, ExtentRow, shard_key, split_shard_key
+from shardd.engine.rows import SHARD_KEY_SIZE, DamagedRowError, ExtentRow, shard_key
 from shardd.engine.scrub import Scrubbed, scrub
 from shardd.engine.segment import Entry, Segment
 
@@ -204,24 +205,11 @@ class ShardStore:
             raise BadRequestError(f"a page of {limit} behind a key of {len(after)} bytes")
         with self._writing:
             self._flush()
-            return self._page(after, limit)
-
-    def _page(self, after: bytes, limit: int) -> Page:
-        shards: list[tuple[bytes, int, int, int, int, bool]] = []
-        key, rows = b"", list[tuple[int, ExtentRow]]()
-        try:
-            for found, extent, row in self._index.walk(after):
-                if found != key:
-                    _close_group(shards, key, rows)
-                    if len(shards) == limit:
-                        return Page(shards, shards[-1][0] + bytes((shards[-1][1],)))
-                    key, rows = found, []
-                if not row.quarantined:
-                    rows.append((extent, row))
-        except DamagedRowError as fault:
-            raise ShardCorruptError(str(fault)) from fault
-        _close_group(shards, key, rows)
-        return Page(shards, b"")
+            try:
+                return page(self._index, after=after, limit=limit)
+            except DamagedRowError as fault:
+                self._index.condemn()
+                raise ShardCorruptError(str(fault)) from fault
 
     def status(self, now_us: int) -> Status:
         """How the store is."""
@@ -361,16 +349,3 @@ def _check_agrees(header: Header, key: bytes, extent: int, row: ExtentRow) -> No
         row.length,
     ):
         raise ShardCorruptError("the record is not the one that the index names")
-
-
-def _close_group(
-    shards: list[tuple[bytes, int, int, int, int, bool]], key: bytes, rows: list[tuple[int, ExtentRow]]
-) -> None:
-    """One shard of a page: complete where all its extents are there, of one generation, up to the last."""
-    if not rows:
-        return
-    blob, shard = split_shard_key(key)
-    generations = {row.generation for _, row in rows}
-    complete = len(generations) == 1 and rows[-1][1].last and rows[-1][0] == len(rows) - 1
-    size = sum(row.length for _, row in rows)
-    shards.append((blob, shard, max(generations), len(rows), size, complete))

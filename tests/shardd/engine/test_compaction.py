@@ -12,6 +12,7 @@ from shardd.engine.compaction import choose_victim, live_part
 from shardd.engine.record import BLOCK_SIZE
 from shardd.engine.rows import SegmentRow
 from shardd.engine.store import Delete, ShardStore
+from tests.shardd.engine.faulty import Fault, FaultyFilesystem
 from tests.shardd.engine.shards import (
     NOW_US,
     blob,
@@ -89,6 +90,26 @@ def test_deletions_that_nothing_needs_go_too(store: ShardStore) -> None:
     store.flush_index()
     left = dict(store._index.walk_tombstones())
     assert len(left) < 60, f"{len(left)} of 300 deletions are kept"
+
+
+def test_a_deletion_is_forgotten_only_when_its_segment_is_gone(tmp_path: Path) -> None:
+    disk = FaultyFilesystem()
+    store = open_store(tmp_path, filesystem=disk)
+    commit(store, put(1, content(200_000, 1)), Delete(blob(1), 0, 5))
+    _fill(store, range(10, 20))
+    disk.faults.append(Fault("unlink", times=1))
+    compact(store)
+    assert disk.faults[0].times == 0, "the segment was about to go"
+    assert commit(store, put(1)) == ["StaleGenerationError"], (
+        "it would be lost when the tombstone is met again"
+    )
+    compact(store)
+    assert commit(store, put(1)) == ["ok"]
+    store.close()
+    shutil.rmtree(tmp_path / "index")
+    store = open_store(tmp_path)
+    assert read_all(store, 1) == b"data"
+    store.close()
 
 
 def test_many_small_segments_are_joined(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _filled(folder: Path) -> None:
 def test_bit_rot_below_what_was_synced_is_kept_and_counted(tmp_path: Path, keep_index: bool) -> None:
     _filled(tmp_path)
     (path,) = segment_files(tmp_path)
-    offset, size = _records(path)[2]
+    offset, _ = _records(path)[2]
     _overwrite(path, offset + 10, b"\xff")
     if not keep_index:
         (tmp_path / "index" / "data.mdb").unlink()

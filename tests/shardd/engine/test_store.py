@@ -97,6 +97,7 @@ def test_order_within_one_group_counts(store: ShardStore) -> None:
     )
     assert commit(store, *batch) == ["ok", "ok", "ok", "ok", STALE]
     assert read_all(store, 1) == b"new"
+    assert commit(store, Delete(blob(1), 0, 1), put(1, b"else", generation=2)) == ["ok", CONFLICT]
 
 
 @pytest.mark.parametrize(
