@@ -116,14 +116,17 @@ class ShardClient:
         expected: type,
         reply_size: int = 0,
     ) -> wire.Frame:
-        peer = self._peer
-        if peer is None or peer.over:
-            began_s = asyncio.get_running_loop().time()
-            peer = await self._connected(deadline_s)
-            deadline_s -= asyncio.get_running_loop().time() - began_s
         size = sum(map(len, payload))
         head = wire.encode(message, cluster=self._identity.cluster, payload_size=size)
-        frame = await peer.request(head, payload, deadline_s=deadline_s, size_bytes=size or reply_size)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + deadline_s
+        try:
+            frame = await self._send(head, payload, until_s=until_s, size=size or reply_size)
+        except UnreachableError:
+            if loop.time() < self._rests_until_s or self._closed:
+                raise  # it is not there
+            # The connection broke. Every request may be repeated: the same put again is a success.
+            frame = await self._send(head, payload, until_s=until_s, size=size or reply_size)
         if frame.cluster != self._identity.cluster:
             raise WrongClusterError(f"node {self.node} answered for another cluster")
         body = frame.body
@@ -132,6 +135,12 @@ class ShardClient:
         if isinstance(body, Failure):
             raise BY_CODE.get(body.code, InternalError)(f"node {self.node}: {body.message}")
         raise BadRequestError(f"node {self.node} answered with {type(body).__name__}")
+
+    async def _send(self, head: bytes, payload: Sequence[bytes], *, until_s: float, size: int) -> wire.Frame:
+        peer, loop = self._peer, asyncio.get_running_loop()
+        if peer is None or peer.over:
+            peer = await self._connected(until_s - loop.time())
+        return await peer.request(head, payload, deadline_s=until_s - loop.time(), size_bytes=size)
 
     async def _connected(self, deadline_s: float) -> Peer:
         """The one attempt that all requests of the moment share."""

@@ -52,6 +52,7 @@ class Channel:
         if outgoing:
             for address in {address: None for _, address in outgoing}:  # one, unless the peer is moving
                 self._transmit([datagram for datagram, to in outgoing if to == address], address)
+            self.connection.deliver(self._sink)  # to send may show that the connection is over
         self._set_timer()
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ FULL_BATCH = 32  # messages a receive call takes; after fewer there are hardly m
 SEND_QUEUE_MAX = 4_096  # datagrams that wait for the socket; more are dropped, as a full link would
 _PACKET_OVERHEAD = 48  # IPv6 and UDP headers
 _IP_MTU, _IPV6_MTU = 14, 24
+_SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # socket(7); the module socket lacks them
 _TOO_LARGE = {errno.EMSGSIZE}
 _NO_OFFLOAD = {errno.EIO, errno.EINVAL, errno.EOPNOTSUPP}
 
@@ -36,8 +37,10 @@ def connect(address: Address) -> socket.socket:
 def _prepared(opened: socket.socket, attach: Callable[[socket.socket], None]) -> socket.socket:
     try:
         opened.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        for option, forced in ((socket.SO_RCVBUF, _RCVBUFFORCE), (socket.SO_SNDBUF, _SNDBUFFORCE)):
             opened.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+            with contextlib.suppress(PermissionError):  # above net.core.rmem_max only root may go
+                opened.setsockopt(socket.SOL_SOCKET, forced, SOCKET_BUFFER_BYTES)
         attach(opened)
     except OSError:
         opened.close()

@@ -63,7 +63,7 @@ class Sink(Protocol):
 
 
 class EngineConnection(Protocol):
-    """One connection. After `receive` and `expire`: `deliver`; after anything: `outgoing`, and a look at `timer_s`."""
+    """One connection. After `receive` and `expire`: `deliver`; after anything: `outgoing`, `deliver`, `timer_s`."""
 
     @property
     def local_id(self) -> bytes:

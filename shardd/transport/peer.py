@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 
@@ -17,6 +18,9 @@ from shardd.transport.tls import PeerIdentity
 HELLO_DEADLINE_S = 2.0
 STREAMS_MAX = 96  # requests in flight; engines allow a hundred streams
 IN_FLIGHT_BYTES_MAX = 8 << 20  # of payload, asked and answered; more waits here, not at the server
+CLOSED = "closed by us"
+
+log = logging.getLogger(__name__)
 
 
 class _Pending:
@@ -103,7 +107,7 @@ class Peer:
         if not self.over:
             self._connection.close(reason)
             self.channel.flush()
-            self._end(reason or "closed")
+            self._end(reason or CLOSED)
 
     # What the engine says
 
@@ -245,6 +249,8 @@ class Peer:
         self.channel.stop()
         self._socket.close()
         error = f"node {self._server}: {reason}"
+        if self._welcome.done() and reason != CLOSED:
+            log.warning("the connection is over: %s", error)
         if not self._welcome.done():
             self._welcome.set_exception(UnreachableError(error))
         everything = [*self._pending.values(), *self._waiting]

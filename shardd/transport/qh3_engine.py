@@ -20,6 +20,7 @@ from shardd.transport import engine
 from shardd.transport.native import Address
 
 PARAMETERS_SIZE_MAX = 4_096
+FAILED_POLLS_MAX = 8
 
 _FAULTS = (QuicConnectionError, ValueError)
 
@@ -42,6 +43,8 @@ class _WideTls(QuicTlsBridge):
 class _Quic(QuicConnection):
     """qh3's connection with our handshake and without its log, which parses every packet a second time."""
 
+    fault = ""
+
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
         assert self._version is not None
         self._tls = _WideTls(
@@ -56,14 +59,22 @@ class _Quic(QuicConnection):
         return self._tls
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
+        """What may be sent.
+
+        Where a packet was taken for lost and its stream has ended meanwhile, qh3 2.1 fails, and forgets what else was
+        to be in the packet: a stream may never end. So the connection ends instead, and says so.
+        """
         if self._core is None:
             return []
         datagrams, poll = [], self._core.poll_transmit
-        try:
-            while (transmit := poll(now)) is not None:
-                datagrams.append((transmit[0], transmit[1]))
-        except RuntimeError as error:
-            raise QuicConnectionError(1, None, str(error)) from error
+        for _ in range(FAILED_POLLS_MAX):
+            try:
+                while (transmit := poll(now)) is not None:
+                    datagrams.append((transmit[0], transmit[1]))
+                break
+            except (RuntimeError, ValueError) as error:
+                self.fault = str(error)
+                self.close(engine.REFUSED, reason_phrase=self.fault)
         return datagrams
 
     def _log_datagram(self, event: str, data: bytes) -> None:
@@ -76,11 +87,10 @@ class _Quic(QuicConnection):
 class _Connection:
     """engine.EngineConnection over `_Quic`."""
 
-    __slots__ = ("_fault", "_quic")
+    __slots__ = ("_quic",)
 
     def __init__(self, quic: _Quic) -> None:
         self._quic = quic
-        self._fault = ""
 
     @property
     def local_id(self) -> bytes:
@@ -99,7 +109,7 @@ class _Connection:
         try:
             self._quic.receive_many_datagrams(datagrams, address, now=now_s)
         except _FAULTS as error:
-            self._fault = str(error)
+            self._quic.fault = str(error)
 
     def deliver(self, sink: engine.Sink) -> None:
         next_event = self._quic.next_event
@@ -108,11 +118,11 @@ class _Connection:
                 sink.stream_received(event.stream_id, event.data, end=event.end_stream)
             else:
                 _deliver_rare(event, sink)
-        if self._fault:
-            sink.terminated(self._fault)
+        if self._quic.fault:
+            sink.terminated(self._quic.fault)
 
     def outgoing(self, now_s: float) -> list[tuple[bytes, Address]]:
-        return [] if self._fault else self._quic.datagrams_to_send(now_s)
+        return self._quic.datagrams_to_send(now_s)
 
     def timer_s(self) -> float | None:
         timer: float | None = self._quic.get_timer()
@@ -122,7 +132,7 @@ class _Connection:
         try:
             self._quic.handle_timer(now=now_s)
         except _FAULTS as error:
-            self._fault = str(error)
+            self._quic.fault = str(error)
 
     def open_stream(self) -> int | None:
         stream = self._quic.get_next_available_stream_id()
