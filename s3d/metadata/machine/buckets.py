@@ -17,7 +17,9 @@ from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import AccountBucketRow, BucketRow, decode_row
 from s3d.metadata.tables import Table
 
-UPLOADS_ABORTED_MAX = 1_000  # uploads in progress that deleting a bucket aborts; with more it is not empty
+ROWS_ABORTED_MAX = (
+    20_000  # uploads in progress, and their parts, that go with a bucket; with more it is not empty
+)
 
 
 def create_bucket(step: Step, command: CreateBucket) -> Outcome:
@@ -45,15 +47,8 @@ def delete_bucket(step: Step, command: DeleteBucket) -> Outcome:
         raise Refused("AccessDenied", "the bucket stands in cluster.toml")
     if not _empty(step, tables.VERSIONS, row):
         raise Refused("BucketNotEmpty")
-    prefix = keys.bucket_prefix(row.incarnation)
-    doomed: list[bytes] = []
-    for at, _ in step.view.reads.scan(tables.UPLOADS, prefix, keys.after_prefix(prefix)):
-        if len(doomed) == UPLOADS_ABORTED_MAX:
-            raise Refused("BucketNotEmpty", "too many uploads in progress")
-        doomed.append(at)
-    for at in doomed:
-        key, upload = keys.split_stack(at)
-        forget_upload(step, row.incarnation, key, upload.decode())
+    for key, upload in _uploads(step, row):
+        forget_upload(step, row.incarnation, key, upload)
     step.tables.delete(tables.BUCKETS, row.name.encode())
     step.tables.delete(tables.ACCOUNT_BUCKETS, keys.account_bucket_key(row.account, row.name))
     return Outcome(index=step.index, changed=True)
@@ -124,6 +119,20 @@ def _add(step: Step, row: BucketRow) -> None:
 def _incarnation(step: Step, ordinal: int) -> int:
     """Never given twice: one command makes fewer than 2**16 buckets."""
     return step.index << 16 | ordinal
+
+
+def _uploads(step: Step, row: BucketRow) -> list[tuple[bytes, str]]:
+    """(key, upload) of the uploads in progress; Refused where they are more than one command can abort."""
+    prefix = keys.bucket_prefix(row.incarnation)
+    uploads: list[tuple[bytes, str]] = []
+    rows = 0
+    for at, _ in step.view.reads.scan(tables.UPLOADS, prefix, keys.after_prefix(prefix)):
+        key, upload = keys.split_stack(at)
+        uploads.append((key, upload.decode()))
+        rows += 1 + sum(1 for _ in step.view.parts(uploads[-1][1]))
+        if rows > ROWS_ABORTED_MAX:
+            raise Refused("BucketNotEmpty", "too many uploads in progress")
+    return uploads
 
 
 def _empty(step: Step, table: Table, row: BucketRow) -> bool:

@@ -5,6 +5,7 @@ import pytest
 from s3d.metadata import commands, tables
 from s3d.metadata.commands import ConfiguredBucket
 from s3d.metadata.listing import list_buckets
+from s3d.metadata.machine import buckets
 from tests.s3d.metadata.machine.story import ACCOUNT, Story, blob_id, check
 
 OTHER = "222222222222"
@@ -52,6 +53,22 @@ def test_only_an_empty_bucket_is_deleted_and_its_uploads_are_aborted(story: Stor
     assert story.tell(commands.DeleteBucket, bucket="b", incarnation=first.incarnation).error == ""
     assert sorted(story.condemned()) == [blob_id(2), blob_id(3)]
     assert story.tables.count(tables.UPLOADS) == story.tables.count(tables.PARTS) == 0
+    check(story.tables)
+
+
+def test_a_bucket_with_more_uploads_than_one_command_can_abort_is_not_empty(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "ROWS_ABORTED_MAX", 4)
+    story.bucket()
+    for upload in ("u", "v"):
+        story.upload(upload)
+        story.part(upload, 1)
+    story.part("v", 2)
+    assert story.tell(commands.DeleteBucket, bucket="b").error == "BucketNotEmpty"
+    assert story.tables.count(tables.UPLOADS) == 2
+    story.tell(commands.AbortUpload, bucket="b", key=b"k", upload="u")
+    assert story.tell(commands.DeleteBucket, bucket="b").error == ""
     check(story.tables)
 
 
