@@ -30,6 +30,7 @@ class FakeNode:
     silent_puts: bool = False
     full: bool = False
     slow_s: float = 0.0
+    slow_gets_s: float = 0.0
     incarnation: bytes = bytes(16)
     gets: int = 0
     puts: int = 0
@@ -58,6 +59,7 @@ class FakeNode:
 
     async def get(self, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
         self.gets += 1
+        await asyncio.sleep(self.slow_gets_s)
         await self._answer(deadline_s, silent=self.silent)
         try:
             stored, data = self.stored[message.blob, message.shard][message.extent]

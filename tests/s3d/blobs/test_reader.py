@@ -99,6 +99,18 @@ async def test_three_silent_nodes_are_an_error_within_the_deadline(
             await five.get(stored)
 
 
+async def test_nodes_that_are_up_but_slow_are_waited_for(
+    five: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine is not three dead nodes."""
+    monkeypatch.setattr("s3d.blobs.gathering.STALL_S", 0.02)
+    monkeypatch.setattr("s3d.blobs.gathering.DEADLINE_S", 0.1)
+    stored = await five.put(body_of(100))
+    for node in five.nodes.values():
+        node.slow_gets_s = 0.4
+    assert await five.get(stored) == body_of(100)
+
+
 async def test_three_dead_nodes_are_an_error_at_once(five: Store) -> None:
     stored = await five.put(body_of(100))
     for shard in range(3):
