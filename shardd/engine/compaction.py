@@ -1,7 +1,7 @@
 """Owns which segments are worth rewriting, and doing it in small steps beside the writes; never runs by itself."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
 from shardd.contract.cluster import StorageConfig
@@ -65,10 +65,13 @@ class Compactor:
     before, and the record is not copied, or after, and hides the copy.
     """
 
-    def __init__(self, journal: Journal, index: Index, limits: StorageConfig) -> None:
+    def __init__(
+        self, journal: Journal, index: Index, limits: StorageConfig, *, flush: Callable[[], None]
+    ) -> None:
         self._journal = journal
         self._index = index
         self._limits = limits
+        self._flush = flush
         self._victim: int | None = None
         self._records: Iterator[Found | Gap] = iter(())
         self._forgotten: list[tuple[bytes, TombstoneRow]] = []
@@ -157,7 +160,7 @@ class Compactor:
 
     def _finish(self, victim: int) -> bool:
         stats = self._index.segment(victim)
-        self._index.flush()
+        self._flush()
         if stats.live_bytes:
             # The index names records that the walk did not meet whole: they are damaged. The segment stays for them.
             for key, extent, row in list(self._index.walk()):

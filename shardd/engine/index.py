@@ -6,6 +6,7 @@ brings up to date. A file that is not sound, or is another store's, is thrown aw
 lmdb.verify walks the pages before liblmdb maps them, because damaged pages would take the process down with them.
 """
 
+import errno
 import logging
 import shutil
 from collections.abc import Iterator
@@ -259,8 +260,9 @@ def _is_sound(folder: Path) -> bool:
 
 
 def _errno_of(fault: lmdb.Error) -> tuple[int, str]:
-    code = fault.code if fault.code > 0 else 28 if isinstance(fault, lmdb.MapFullError) else 5
-    return code, str(fault)
+    """The binding tells ENOSPC by DiskError; a full map is the same thing to whoever asks."""
+    full = isinstance(fault, lmdb.DiskError | lmdb.MapFullError)
+    return errno.ENOSPC if full else errno.EIO, str(fault)
 
 
 __all__ = ["PENDING_ROWS_MAX", "DamagedRowError", "Index", "Totals"]

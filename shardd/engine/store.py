@@ -4,6 +4,7 @@
 them in any thread.
 """
 
+import errno
 import logging
 import secrets
 import threading
@@ -71,7 +72,7 @@ class ShardStore:
         self._index = index
         self._limits = limits
         self._writing = threading.Lock()
-        self._compactor = Compactor(journal, index, limits)
+        self._compactor = Compactor(journal, index, limits, flush=self._flush_or_fail)
         self._closed = False
         self._unlock: Callable[[], None] = lambda: None
         self._room_known, self._room_at_us = journal.room(), 0
@@ -146,7 +147,10 @@ class ShardStore:
 
     def _enter(self, entries: Sequence[Entry], places: Sequence[tuple[int, int]]) -> None:
         for entry, (segment, offset) in zip(entries, places, strict=True):
-            ledger.enter(self._index, entry.record, segment=segment, offset=offset)
+            try:
+                ledger.enter(self._index, entry.record, segment=segment, offset=offset)
+            except DamagedRowError:
+                self._index.condemn()  # the record is durable: the rebuilt index will have it
         active = self._journal.active
         assert active is not None
         self._index.segment(active).scanned_to = self._journal.position
@@ -239,6 +243,9 @@ class ShardStore:
             level = Level.PRESSED if room.full > self._limits.compact_above_full else Level.EASY
             try:
                 return self._compactor.step(level, now_us=now_us)
+            except DamagedRowError:
+                self._index.condemn()
+                return False
             except OSError as fault:
                 log.error("compaction: %s", fault)
                 return False
@@ -271,9 +278,19 @@ class ShardStore:
 
     def _flush(self) -> None:
         try:
-            self._index.flush()
+            self._flush_or_fail()
         except OSError as fault:
             log.error("the index cannot be written, it is tried again: %s", fault)
+
+    def _flush_or_fail(self) -> None:
+        """Raises OSError. On a full disk the index may have the spare room: compaction needs it to give room back."""
+        try:
+            self._index.flush()
+        except OSError as fault:
+            if fault.errno != errno.ENOSPC or not self._journal.has_spare:
+                raise
+            self._journal.release_spare()
+            self._index.flush()
 
     def _refusal(self, now_us: int) -> ShardError | None:
         """Why no put is taken now."""

@@ -4,9 +4,11 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from shardd.engine.filesystem import Room
+from shardd.engine.index import Index
 from shardd.engine.store import Delete, ShardStore
 from tests.shardd.engine.faulty import FOREVER, Fault, FaultyFilesystem
 from tests.shardd.engine.shards import (
@@ -170,6 +172,42 @@ def test_a_full_disk_takes_deletes_and_comes_back_by_compaction(tmp_path: Path) 
     assert read_all(again, stored[-1]) == content(50_000, stored[-1])
     assert again.stat(blob(stored[0]), 0).extents == []
     again.close()
+
+
+def test_an_index_without_room_takes_the_spare(
+    store: ShardStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    refusals = [lmdb.DiskError("no room"), None]
+    write = Index._commit
+
+    def refuse_once(index: Index, rows: object) -> None:
+        if (refusal := refusals.pop(0)) is not None:
+            raise refusal
+        write(index, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Index, "_commit", refuse_once)
+    assert (tmp_path / "spare").exists()
+    store.list(b"", 10)
+    assert refusals == []
+    assert not (tmp_path / "spare").exists()
+    monkeypatch.undo()
+    assert read_all(store, 1) == b"before"
+
+
+def test_an_index_that_cannot_be_written_loses_nothing(
+    store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(index: Index, rows: object) -> None:
+        raise lmdb.Error("broken")
+
+    monkeypatch.setattr(Index, "_commit", refuse)
+    store.flush_index()
+    assert commit(store, put(2, b"two")) == ["ok"]
+    store.flush_index()
+    assert (read_all(store, 1), read_all(store, 2)) == (b"before", b"two")
+    monkeypatch.undo()
+    store.flush_index()
+    assert [shard[0] for shard in store.list(b"", 10).shards] == [blob(1), blob(2)]
 
 
 def test_a_mixed_group_on_a_full_disk_keeps_its_deletes(store: ShardStore, disk: FaultyFilesystem) -> None:
