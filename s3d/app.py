@@ -44,7 +44,7 @@ class App:
                 name = "Admin"
                 reply = await self._pages.answer(message.method, message.target, message.raw_headers)
             else:
-                call, handler = await self._admit(message)
+                call, handler = await self._admit(message, request_id)
                 name = call.operation.name
                 reply = await handler(call)
         except S3Error as error:
@@ -76,7 +76,7 @@ class App:
         self._counters.answered("Unknown", reply.status, received_bytes=0, sent_bytes=reply.length)
         return reply
 
-    async def _admit(self, message: Message) -> tuple[Call, Handler]:
+    async def _admit(self, message: Message, request_id: str) -> tuple[Call, Handler]:
         """The call that a request is, and its handler, once signature, operation and the right to it are settled."""
         now_us = self._store.clock_us()
         target = parse_target(message.target)
@@ -84,18 +84,26 @@ class App:
         operation = self._router.resolve(request)
         verified = self._verifier.verify(request, now_s=now_us / 1_000_000)
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
+        call = Call(
+            operation,
+            request,
+            verified,
+            principal,
+            message.body,
+            self._store,
+            now_us,
+            remote=message.remote,
+            request_id=request_id,
+        )
         try:
-            row = authorise(self._store, principal, operation, target)
+            authorise(call)
         except S3Error as error:
-            if error.code != "NoSuchBucket" or not await make_missing(
-                self._store, principal, operation, target
-            ):
+            if error.code != "NoSuchBucket" or not await make_missing(call):
                 raise
-            row = authorise(self._store, principal, operation, target)
-        check_owner(row, request.headers.get("x-amz-expected-bucket-owner"))
+            authorise(call)
+        check_owner(call.row, request.headers.get("x-amz-expected-bucket-owner"))
         if operation.handler is None:
             raise S3Error("NotImplemented", f"{operation.name} is not implemented.")
-        call = Call(operation, request, verified, principal, message.body, self._store, now_us, row)
         return call, operation.handler
 
     def _refusal(self, error: S3Error, target: str, request_id: str) -> Reply:

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3d.access.policy import Grant
+from s3d.access.policy import Grant, statements_of
+from s3d.access.policy_language import Identity, Statement
 from shardd.contract.cluster import AuthConfig
 from shardd.contract.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Principal:
-    """One access key and the account of 12 digits that it acts for."""
+    """One access key and the account of 12 digits that it acts for; equal to itself only, so that it hashes fast."""
 
     access_key: str
     account: str
@@ -19,6 +20,13 @@ class Principal:
     email: str
     grants: tuple[Grant, ...]
     secret: str = field(repr=False)
+    identity: Identity = field(init=False, repr=False)
+    statements: tuple[Statement, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        arn = f"arn:aws:iam::{self.account}:user/{self.access_key}"
+        object.__setattr__(self, "identity", Identity(self.account, arn))
+        object.__setattr__(self, "statements", statements_of(self.grants))
 
 
 class Accounts:
@@ -40,6 +48,18 @@ class Accounts:
         """The secret of an access key id: what signature.Verifier asks for."""
         principal = self._by_access_key.get(access_key)
         return None if principal is None else principal.secret
+
+    def account_of_email(self, email: str) -> str | None:
+        """The account that an e-mail address is of, as grants of ACLs may name it."""
+        wanted = email.lower()
+        for principal in self._by_access_key.values():
+            if principal.email and principal.email.lower() == wanted:
+                return principal.account
+        return None
+
+    def has_account(self, account: str) -> bool:
+        """Whether some key acts for `account`."""
+        return any(principal.account == account for principal in self._by_access_key.values())
 
     def owner_name(self, account: str) -> str:
         """The display name of an account: of its first key that has one, or its number."""

@@ -1,70 +1,279 @@
 """Owns the step before every operation: may this caller do it, and on which bucket; never how the caller is known."""
 
-import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-from s3d.access.accounts import Principal
-from s3d.access.policy import PUBLIC_ACTIONS, Decision, Resource, evaluate
+from s3d.access.acl import decode_acl
+from s3d.access.audit import Entry
+from s3d.access.policy import GRANTED, Decision, Resource, StoredObject, evaluate, granted
+from s3d.access.policy_language import parse_policy
+from s3d.access.public_access import NO_BLOCK, OWNERSHIP_DEFAULT, OWNERSHIPS, Ownership, decode_block
 from s3d.metadata.commands import CreateBucket
-from s3d.metadata.rows import BucketRow
-from s3d.operations.call import Store, resource_of
+from s3d.metadata.rows import BucketRow, VersionRow
+from s3d.metadata.view import View
+from s3d.operations.call import Call
 from s3d.protocol.errors import S3Error
-from s3d.protocol.routing import Operation, Target
+
+# The documents of a bucket that decide who may do what; where there are none, the owner's keys are all there is.
+ACL: Final = "acl"
+POLICY: Final = "policy"
+OWNERSHIP: Final = "ownershipControls"
+BLOCK: Final = "publicAccessBlock"
+_DECIDING: Final = frozenset((ACL, POLICY, OWNERSHIP, BLOCK))
 
 _MAKE_THEIR_BUCKET: Final = ("PutObject", "CopyObject", "CreateMultipartUpload")
 
-_log = logging.getLogger(__name__)
+# A request that names a version takes another permission.
+_OF_VERSIONS: Final[Mapping[str, str]] = {
+    "s3:GetObject": "s3:GetObjectVersion",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
+    "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
+    "s3:PutObjectAcl": "s3:PutObjectVersionAcl",
+    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+    "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
+    "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+}
+
+# What is decided about a key, whatever is stored under it; everything else on a key is about the object there.
+_ABOUT_KEYS: Final = frozenset(
+    (
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+    )
+)
+
+# Headers of a write that do more than write: whoever sends them needs the permission for that too.
+_FURTHER: Final[Mapping[str, Mapping[str, str]]] = {
+    "s3:PutObject": {
+        "x-amz-acl": "s3:PutObjectAcl",
+        "x-amz-grant-read": "s3:PutObjectAcl",
+        "x-amz-grant-write": "s3:PutObjectAcl",
+        "x-amz-grant-read-acp": "s3:PutObjectAcl",
+        "x-amz-grant-write-acp": "s3:PutObjectAcl",
+        "x-amz-grant-full-control": "s3:PutObjectAcl",
+        "x-amz-tagging": "s3:PutObjectTagging",
+        "x-amz-object-lock-mode": "s3:PutObjectRetention",
+        "x-amz-object-lock-retain-until-date": "s3:PutObjectRetention",
+        "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+    },
+    "s3:CreateBucket": {
+        "x-amz-acl": "s3:PutBucketAcl",
+        "x-amz-grant-read": "s3:PutBucketAcl",
+        "x-amz-grant-write": "s3:PutBucketAcl",
+        "x-amz-grant-read-acp": "s3:PutBucketAcl",
+        "x-amz-grant-write-acp": "s3:PutBucketAcl",
+        "x-amz-grant-full-control": "s3:PutBucketAcl",
+        "x-amz-object-ownership": "s3:PutBucketOwnershipControls",
+        "x-amz-bucket-object-lock-enabled": "s3:PutBucketObjectLockConfiguration",
+    },
+}
+_NO_TAGS: Final[Mapping[str, str]] = {}
+_FURTHER_DENIED: Final = Decision(False, "a header of the request takes a grant that the key has not")
+_ABSENT: Final = Decision(False, "there is no such bucket")
+_UNLISTED: Final = Decision(False, "nothing is there, and who may not list may not know")
 
 
-def authorise(
-    store: Store, principal: Principal | None, operation: Operation, target: Target
-) -> BucketRow | None:
-    """The bucket that `operation` is allowed on, None where it needs none. Raises AccessDenied, NoSuchBucket.
+class Named(NamedTuple):
+    """A key ("": the bucket itself), and which version of it ("": the live one)."""
 
-    The key's own policy is asked before any row is read, so nobody learns from it what exists; but what anybody may
-    do with a public bucket takes a look at the bucket.
+    key: str
+    version_id: str
+
+
+def authorise(call: Call) -> None:
+    """Let `call` pass, with the bucket that it names. Raises AccessDenied, NoSuchBucket.
+
+    A key that could not do it in any bucket of that name learns nothing of the bucket.
     """
-    action = operation.permission
-    decision = evaluate(principal, action, Resource(target.bucket))
-    if not decision.allowed and action not in PUBLIC_ACTIONS:
-        raise _denied(decision, principal, operation, target)
+    operation, target = call.operation, call.request.target
+    name, at = target.bucket, Named(target.key, target.query.get("versionId", ""))
+    action = action_on(operation.permission, at.version_id)
     if operation.scope == "service" or operation.name == "CreateBucket":
-        return None
-    with store.state.view() as view:
-        row = view.bucket(target.bucket)
-    if row is None:
-        if principal is not None and not decision.allowed:
-            raise _denied(decision, principal, operation, target)
-        raise S3Error("NoSuchBucket", BucketName=target.bucket)
-    decision = evaluate(principal, action, resource_of(row))
-    if not decision.allowed:
-        raise _denied(decision, principal, operation, target)
+        decision = evaluate(call.principal, action, Resource(name))
+        _conclude(call, action, name, "", _with_further(call, action, name, decision))
+        return
+    with call.store.state.view() as view:
+        row = _bucket(call, view, action, name)
+        if operation.name == "DeleteObjects" and settles_by_key(row):
+            decision = GRANTED
+        else:
+            decision = decide(call, view, action=action, row=row, at=at)
+    call.row = row
+    _conclude(call, action, name, at.key, _with_further(call, action, name, decision))
+
+
+def authorise_source(call: Call, name: str, key: str, version_id: str) -> BucketRow:
+    """The bucket of an object that `call` copies, if its caller may read it. Raises AccessDenied, NoSuchBucket."""
+    action = action_on("s3:GetObject", version_id)
+    with call.store.state.view() as view:
+        row = _bucket(call, view, action, name)
+        decision = decide(call, view, action=action, row=row, at=Named(key, version_id))
+    _conclude(call, action, name, key, decision)
     return row
 
 
-async def make_missing(
-    store: Store, principal: Principal | None, operation: Operation, target: Target
-) -> bool:
+def permits(call: Call, permission: str, key: str, version_id: str = "") -> bool:
+    """May the caller do what takes `permission` on a key of the call's bucket that its document names?"""
+    action = action_on(permission, version_id)
+    with call.store.state.view() as view:
+        decision = decide(call, view, action=action, row=call.bucket, at=Named(key, version_id))
+    record(call, action, call.bucket.name, key, decision)
+    return decision.allowed
+
+
+def _bucket(call: Call, view: View, action: str, name: str) -> BucketRow:
+    """The bucket of that name. Where there is none, a key that could do nothing in it is only told that."""
+    row = view.bucket(name)
+    if row is None:
+        if call.principal is not None:
+            _conclude(call, action, name, "", evaluate(call.principal, action, Resource(name)))
+        record(call, action, name, "", _ABSENT)
+        raise S3Error("NoSuchBucket", BucketName=name)
+    return row
+
+
+async def make_missing(call: Call) -> bool:
     """Make the bucket of a PUT that found none, where `[gateway] auto_create_buckets` and the key's policy say so."""
-    wanted = store.cluster.gateway.auto_create_buckets and operation.name in _MAKE_THEIR_BUCKET
-    if principal is None or not wanted:
+    store, name = call.store, call.request.target.bucket
+    wanted = store.cluster.gateway.auto_create_buckets and call.operation.name in _MAKE_THEIR_BUCKET
+    if call.principal is None or not wanted:
         return False
-    if not evaluate(principal, "s3:CreateBucket", Resource(target.bucket)).allowed:
+    decision = evaluate(call.principal, "s3:CreateBucket", Resource(name))
+    record(call, "s3:CreateBucket", name, "", decision)
+    if not decision.allowed:
         return False
-    now_us = store.clock_us()
-    command = CreateBucket(store.write_id(now_us), now_us, bucket=target.bucket, account=principal.account)
+    command = CreateBucket(store.write_id(call.now_us), call.now_us, bucket=name, account=call.account)
     return (await store.apply(command)).error in ("", "BucketAlreadyOwnedByYou")
 
 
-def _denied(decision: Decision, principal: Principal | None, operation: Operation, target: Target) -> S3Error:
-    _log.info(
-        "denied %s on bucket %r to %s: %s",
-        operation.name,
-        target.bucket,
-        principal.access_key if principal is not None else "nobody",
-        decision.reason,
-    )
+def action_on(permission: str, version_id: str) -> str:
+    """The action that policies know a permission by, where a version may be named."""
+    return _OF_VERSIONS.get(permission, permission) if version_id else permission
+
+
+def settles_by_key(row: BucketRow) -> bool:
+    """Whether documents of the bucket may tell one key from another, so that each is decided when it is met."""
+    return bool(row.settings.get(POLICY) or row.settings.get(ACL))
+
+
+def decide(call: Call, view: View, *, action: str, row: BucketRow, at: Named) -> Decision:
+    """May the caller do `action` on a bucket, or on what is at `at` in it?
+
+    The owner's keys in a bucket without documents are what most requests are: they need no look at the object.
+    """
+    principal, key = call.principal, at.key
+    if (
+        principal is not None
+        and principal.account == row.account
+        and _DECIDING.isdisjoint(row.settings)
+        and granted(principal, action, row.name)
+    ):
+        return GRANTED
+    if not key or action in _ABOUT_KEYS:
+        return judge(call, action, row, key)
+    version = view.find(row.incarnation, key.encode(), at.version_id)
+    if version is not None:
+        return judge(call, action, row, key, version=version)
+    decision = judge(call, action, row, key)
+    if decision.explicit:
+        return decision
+    return GRANTED if may_list(call, row, key) else _UNLISTED
+
+
+def judge(
+    call: Call, action: str, row: BucketRow, key: str, *, version: VersionRow | None = None
+) -> Decision:
+    """May the caller do `action` on `key` of a bucket, given what is stored there?"""
+    tags = _NO_TAGS if version is None else version.attributes.tags
+    said = call.facts.about(owner=row.account, tags=tags)
+    return evaluate(call.principal, action, resource_of(row, key, version), said=said)
+
+
+def may_list(call: Call, row: BucketRow, key: str) -> bool:
+    """Whether the caller may know that nothing is under `key`: who may list it may."""
+    said = call.facts.about(owner=row.account, tags=_NO_TAGS, prefix=key)
+    return evaluate(call.principal, "s3:ListBucket", resource_of(row), said=said).allowed
+
+
+def absent(call: Call, row: BucketRow, key: str, code: str) -> S3Error:
+    """The error for what is not there: `code`, or AccessDenied for who may not know."""
+    if may_list(call, row, key):
+        return S3Error(code, Key=key)
+    record(call, call.operation.permission, row.name, key, _UNLISTED)
     return S3Error("AccessDenied")
+
+
+def resource_of(row: BucketRow, key: str = "", version: VersionRow | None = None) -> Resource:
+    """What the evaluator needs to know of a bucket, and of an object in it."""
+    settings = row.settings
+    policy, acl, block = settings.get(POLICY), settings.get(ACL), settings.get(BLOCK)
+    return Resource(
+        row.name,
+        row.account,
+        row.public,
+        key,
+        parse_policy(policy, row.name) if policy else None,
+        decode_acl(acl) if acl else None,
+        ownership_of(row),
+        decode_block(block) if block else NO_BLOCK,
+        None if version is None else stored_object(row, version),
+    )
+
+
+def stored_object(row: BucketRow, version: VersionRow) -> StoredObject:
+    """Who owns a version, and its ACL. What is older than ACLs, or written by nobody, is the bucket's."""
+    acl = version.attributes.settings.get(ACL)
+    return StoredObject(version.attributes.owner or row.account, decode_acl(acl) if acl else None)
+
+
+def ownership_of(row: BucketRow) -> Ownership:
+    """Who owns what is written to a bucket."""
+    said = row.settings.get(OWNERSHIP, b"").decode()
+    return next((each for each in OWNERSHIPS if each == said), OWNERSHIP_DEFAULT)
+
+
+def _with_further(call: Call, action: str, bucket: str, decision: Decision) -> Decision:
+    """`decision`, unless the request does more than write and the key's own policy does not allow that.
+
+    Whoever writes an object owns it and may set its ACL and tags: only the key's own policy can be narrower.
+    """
+    further = _FURTHER.get(action)
+    if not decision.allowed or further is None or call.principal is None:
+        return decision
+    for header in further.keys() & call.request.headers.keys():
+        if not granted(call.principal, further[header], bucket):
+            return _FURTHER_DENIED
+    return decision
+
+
+def _conclude(call: Call, action: str, bucket: str, key: str, decision: Decision) -> None:
+    record(call, action, bucket, key, decision)
+    if not decision.allowed:
+        raise S3Error("AccessDenied")
+
+
+def record(call: Call, action: str, bucket: str, key: str, decision: Decision) -> None:
+    """Put a decision into the audit log."""
+    principal = call.principal
+    call.store.audit.record(
+        Entry(
+            call.now_us,
+            call.request_id,
+            call.remote,
+            "" if principal is None else principal.access_key,
+            "" if principal is None else principal.account,
+            call.operation.name,
+            action,
+            bucket,
+            key,
+            decision.allowed,
+            decision.reason,
+        )
+    )
 
 
 def check_owner(row: BucketRow | None, expected: str | None) -> None:

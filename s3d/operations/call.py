@@ -1,11 +1,12 @@
 """Owns what a handler is given: the request's facts, who asks, its body, and the store below; never an answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from s3d.access.accounts import Accounts, Principal
-from s3d.access.policy import Resource, evaluate
+from s3d.access.audit import Audit
+from s3d.access.request_facts import RequestFacts
 from s3d.blobs.store import Blobs
 from s3d.metadata.commands import Command
 from s3d.metadata.log import Log
@@ -36,6 +37,7 @@ class Store:
     blobs: Blobs
     accounts: Accounts
     clock_us: Callable[[], int]
+    audit: Audit = field(default_factory=lambda: Audit(None))
 
     @property
     def grace_us(self) -> int:
@@ -53,7 +55,11 @@ class Store:
 
 @dataclass(slots=True)
 class Call:
-    """One authorised request. `row` is its bucket as it was when the request was allowed; None where it names none."""
+    """One request; handlers are given authorised ones only.
+
+    `row` is its bucket as it was when the request was allowed; None where it names none. `remote`: the address that
+    it came from.
+    """
 
     operation: Operation
     request: Request
@@ -63,6 +69,8 @@ class Call:
     store: Store
     now_us: int
     row: BucketRow | None = None
+    remote: str = ""
+    request_id: str = ""
 
     @property
     def bucket(self) -> BucketRow:
@@ -79,6 +87,13 @@ class Call:
     def key(self) -> bytes:
         """The key that the request names, as UTF-8."""
         return self.request.target.key.encode()
+
+    @property
+    def facts(self) -> RequestFacts:
+        """What the request says of the keys that conditions of policies ask for."""
+        return RequestFacts(
+            self.request, self.verified, self.principal, remote=self.remote, now_us=self.now_us
+        )
 
     def argument(self, name: str, default: str = "") -> str:
         """A parameter of the query."""
@@ -102,18 +117,9 @@ class Call:
             )
         return min(int(text), most)
 
-    def allows(self, action: str, bucket: BucketRow) -> bool:
-        """May the caller do `action` on a bucket, or on what is in it?"""
-        return evaluate(self.principal, action, resource_of(bucket)).allowed
-
     async def apply(self, command: Command) -> Outcome:
         """The outcome of the command that this call makes; an error in it is raised as S3 names it."""
         outcome = await self.store.apply(command)
         if outcome.error:
             raise S3Error(outcome.error)
         return outcome
-
-
-def resource_of(row: BucketRow) -> Resource:
-    """What the policy needs to know of a bucket."""
-    return Resource(row.name, row.account, row.public)

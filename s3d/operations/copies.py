@@ -11,9 +11,8 @@ from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import Attributes, BucketRow, VersionRow
 from s3d.operations import documents
 from s3d.operations.attributes import attributes_of, refuse_unbuilt
-from s3d.operations.authorise import authorise, check_owner
+from s3d.operations.authorise import absent, authorise_source, check_owner
 from s3d.operations.call import Call
-from s3d.operations.catalog import OPERATIONS
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
 from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.errors import S3Error
@@ -21,7 +20,6 @@ from s3d.protocol.routing import KEY_SIZE_BYTES_MAX, Target, valid_bucket_name
 
 COPY_SIZE_MAX: Final = 5 << 30
 SOURCE_TRIES_MAX: Final = 8  # how often a source that is replaced while it is copied is looked up again
-_READ: Final = next(each for each in OPERATIONS if each.name == "GetObject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +119,13 @@ def find_source(call: Call) -> Source:
     Raises InvalidArgument, AccessDenied, NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed, InvalidRequest.
     """
     target, version_id = parse_copy_source(call.header("x-amz-copy-source"))
-    bucket = authorise(call.store, call.principal, _READ, target)
-    assert bucket is not None, "GetObject names a bucket"
+    bucket = authorise_source(call, target.bucket, target.key, version_id)
     check_owner(bucket, call.request.headers.get("x-amz-source-expected-bucket-owner"))
     key = target.key.encode()
     with call.store.state.view() as view:
         version = view.find(bucket.incarnation, key, version_id)
     if version is None:
-        raise S3Error("NoSuchVersion" if version_id else "NoSuchKey", Key=target.key)
+        raise absent(call, bucket, target.key, "NoSuchVersion" if version_id else "NoSuchKey")
     if version.delete_marker:
         if version_id:
             raise S3Error(

@@ -7,6 +7,7 @@ from s3d.metadata.fields import DELETE_KEYS_MAX
 from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import NULL_VERSION
 from s3d.operations import documents, orders
+from s3d.operations.authorise import permits
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.preconditions import write_conditions
@@ -64,7 +65,7 @@ async def delete_objects(call: Call) -> Reply:
 def _refusal(call: Call, item: orders.ObjectIdentifier) -> str:
     if len(item.key.encode()) > KEY_SIZE_BYTES_MAX:
         return "KeyTooLongError"
-    return "" if call.allows("s3:DeleteObject", call.bucket) else "AccessDenied"
+    return "" if permits(call, "s3:DeleteObject", item.key, item.version_id) else "AccessDenied"
 
 
 def _answer(item: orders.ObjectIdentifier, outcome: Outcome) -> documents.Deleted:

@@ -7,6 +7,7 @@ from s3d.metadata.commands import PutObject
 from s3d.metadata.rows import VersionRow
 from s3d.metadata.view import View
 from s3d.operations import attributes as headers_of
+from s3d.operations.authorise import absent
 from s3d.operations.bodies import Received, store_body
 from s3d.operations.call import Call
 from s3d.operations.preconditions import check_live, check_read, write_conditions
@@ -86,7 +87,7 @@ def find_version(call: Call, view: View) -> VersionRow:
     version = view.find(call.bucket.incarnation, call.key, version_id)
     if version is None:
         code = "NoSuchVersion" if version_id else "NoSuchKey"
-        raise S3Error(code, Key=call.request.target.key)
+        raise absent(call, call.bucket, call.request.target.key, code)
     if version.delete_marker:
         raise S3Error("MethodNotAllowed", headers={"x-amz-delete-marker": "true"})
     return version

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3d.access.policy import Grant, Resource, evaluate, fits
+from s3d.access.patterns import fits
+from s3d.access.policy import Grant, Resource, evaluate, statements_of
+from s3d.access.policy_language import Identity, Statement
 
 OWNER, OTHER = "111111111111", "222222222222"
 
@@ -19,6 +21,14 @@ class Key:
 
     account: str
     grants: tuple[Grant, ...]
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.account, f"arn:aws:iam::{self.account}:user/key")
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return statements_of(self.grants)
 
 
 ADMINISTRATOR = Key(OWNER, (Grant("*", ("*",)),))
