@@ -67,6 +67,7 @@ class BlobWriter:
         self._room = 0  # bytes that the last of them still takes
         self._held = 0  # bytes of the budget for it
         self._last: list[Column] | None = None
+        self._resendable = False  # all bytes are still here, and none was sent twice
         self._flight: deque[asyncio.Task[None]] = deque()
         self._coded: asyncio.Future[None] | None = None
         self._require()
@@ -96,9 +97,10 @@ class BlobWriter:
         """
         await self.drain()
         assert self._last is not None
+        self._resendable = self._extent == 0
         await self._send(self._last, self._extent, identity=identity)
         await self._landed(0)
-        if self._extent == 0 and not self._acknowledged:
+        if self._resendable and not self._acknowledged:
             await self._double_up(self._last, identity)
         self._let_go()
         self._require()
@@ -120,8 +122,15 @@ class BlobWriter:
 
     def _can_do_without(self, shards: set[int]) -> bool:
         """Could the write be acknowledged without some of the shards that are not yet durable?"""
-        nodes = (node for shard, node in enumerate(self._nodes) if shard not in shards)
+        nodes = [NOWHERE if shard in shards else node for shard, node in enumerate(self._nodes)]
+        if self._resendable:
+            nodes = list(fill(nodes, self._others({self._nodes[shard] for shard in shards})))
         return survives(nodes, self._codec.k, self._plan.spare)
+
+    def _others(self, failed: set[NodeId]) -> list[NodeId]:
+        """The nodes that take shards, without those that failed to."""
+        writable = self._resources.fleet.writable() - failed
+        return [node for node in self._plan.walk if node in writable]
 
     def _require(self) -> None:
         if not self._acknowledged:
@@ -221,11 +230,11 @@ class BlobWriter:
                 self._nodes[shard] = NOWHERE
 
     async def _double_up(self, columns: list[Column], identity: bytes) -> None:
-        """All bytes are still here: put the shards that failed on nodes that did not, before giving up."""
+        """Put the shards that failed on nodes that did not, before giving up."""
+        self._resendable = False
         missing = [shard for shard, node in enumerate(self._nodes) if node == NOWHERE]
-        failed = {node for node, shard, _ in self._tried if shard in missing}
-        alive = [node for node in self._plan.walk if node in self._resources.fleet.writable() - failed]
-        self._nodes = list(fill(self._nodes, alive))
+        failed = {NodeId(node) for node, shard, _ in self._tried if shard in missing}
+        self._nodes = list(fill(self._nodes, self._others(failed)))
         await self._put(
             [shard for shard in missing if self._nodes[shard] != NOWHERE],
             columns,

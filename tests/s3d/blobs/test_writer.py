@@ -104,6 +104,15 @@ async def test_a_node_that_stands_still_is_given_up_and_a_slow_one_is_not(five: 
     assert not stored.degraded
 
 
+async def test_a_small_blob_does_not_wait_long_for_two_silent_nodes(five: Store) -> None:
+    """Neither can be spared as it is, but both can be replaced."""
+    for number in (3, 5):
+        five.nodes[NodeId(number)].silent_puts = True
+    async with asyncio.timeout(4):
+        stored = await five.put(bytes(100_000))
+    assert {node for node, _ in stored.row.shards} == {1, 2, 4}
+
+
 async def test_slow_nodes_together_are_waited_for(five: Store) -> None:
     for node in five.nodes.values():
         node.slow_s = 0.4
