@@ -99,7 +99,7 @@ class Repairer:
             while True:
                 try:
                     await self.round()
-                except QuoinError as error:
+                except (QuoinError, OSError) as error:
                     log.warning("repair: %s", error)
                 await asyncio.sleep(self._config.repair_interval_s)
         finally:
