@@ -23,7 +23,6 @@ BUCKET = "crashes"
 RETURN_S_MAX = 20.0
 SERVING_S_MAX = 10.0
 OPERATIONS_BETWEEN = 10
-COMMIT_DELAY_S_MAX = 0.03
 KILLS_A_LAUNCHER = 3
 MakeTally = Callable[..., Tally]
 
@@ -32,7 +31,8 @@ MakeTally = Callable[..., Tally]
 def ledger(mortal: Cluster) -> Ledger:
     """What all drills of this module wrote: a later one also finds what an earlier one lost."""
     with Client(mortal.endpoint(), credentials_of(mortal)) as client:
-        assert client.request("PUT", f"/{BUCKET}").status == 200
+        for name in (BUCKET, "durations"):
+            assert client.request("PUT", f"/{name}").status == 200
     return Ledger(Bodies(7))
 
 
@@ -82,6 +82,7 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, 
     cycles, chance = tally("T-C7", variable="QUOIN_TC7_CYCLES", default=50), random.Random(seed())
     urls, keys, acknowledged = mortal.endpoints, credentials_of(mortal), 0
     for number in cycles.rounds():
+        node = mortal.nodes[number % len(urls)]
         doomed, witness = (Client(urls[(number + step) % len(urls)], keys) for step in (0, 1))
         with doomed, witness:
             for client in (doomed, witness):
@@ -90,13 +91,18 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, 
             if ledger.retired(key):
                 key = f"commit/{number}-again"
             content = Content(number, chance.choice((10, 5_000, 400_000)))
-            victims = mortal.gateway_pids(mortal.nodes[number % len(urls)])
-            with killing(victims, after_s=chance.uniform(0.0, COMMIT_DELAY_S_MAX)):
+            after_s = chance.uniform(0.0, 1.5 * duration_s(doomed, content.size))
+            with killing(mortal.gateway_pids(node), after_s=after_s):
                 acknowledged += put(doomed, ledger, key, content)
             reply = witness.get(BUCKET, key)
             assert reply.status in (200, 404), reply
             fault = ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
             assert not fault, fault
+        if (
+            number // len(urls) % KILLS_A_LAUNCHER == 0
+        ):  # a new launcher starts its gateway at once, next time, too
+            mortal.kill(node)
+            mortal.start(node)
         cycles.hold()
     print(f"T-C7: {acknowledged} of {cycles.asked} were acknowledged before the gateway died")
     judge(mortal, ledger)
@@ -118,6 +124,13 @@ def judge(store: Cluster, ledger: Ledger) -> None:
     """Everything is read and listed right by every gateway."""
     faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
     assert not faults, faults[:5]
+
+
+def duration_s(client: Client, size: int) -> float:
+    """How long a PUT of that size takes here and now."""
+    start_s = time.monotonic()
+    assert client.put("durations", "probe", bytes(size)).status == 200
+    return time.monotonic() - start_s
 
 
 def put(client: Client, ledger: Ledger, key: str, content: Content) -> bool:

@@ -1,0 +1,164 @@
+"""Owns the long form of the fault contract: which tests hold a row, at which number, and the table of what held."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+INTEGRATION = "tests/integration"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: the tests that hold it, and the settings (environment) that ask for its whole number.
+
+    The first setting is that number. Tests count what they held themselves, or hold all of it by passing.
+    """
+
+    tests: tuple[str, ...]
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+
+ROWS = {
+    "T-C1": Row(("tests/simulation/test_power_cut.py",), {"QUOIN_TC1_STATES": 100}),
+    "T-C2": Row(
+        (f"{INTEGRATION}/test_crashes.py::test_a_shard_server_is_killed",), {"QUOIN_TC2_CYCLES": 1_000}
+    ),
+    "T-C3": Row(
+        (f"{INTEGRATION}/test_crashes.py::test_all_processes_are_killed",), {"QUOIN_TC3_CYCLES": 100}
+    ),
+    "T-C7": Row(
+        (f"{INTEGRATION}/test_crashes.py::test_a_gateway_is_killed_around_the_commit",),
+        {"QUOIN_TC7_CYCLES": 500},
+    ),
+    "T-M1": Row(("tests/shardd/engine/test_model.py",), {"QUOIN_TM1_STEPS": 100_000}),
+    "T-M2": Row(("tests/s3d/metadata/test_listing.py",), {"QUOIN_LISTING_CASES": 100_000}),
+    "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140}),
+    "T-F2": Row(("tests/s3d/protocol/test_edited_requests.py",), {"QUOIN_EDITED_REQUESTS": 100_000}),
+    "T-F3": Row(("tests/s3d/protocol/test_streaming.py",), {"QUOIN_EDITED_BODIES": 100_000}),
+    "T-F4": Row(("tests/s3d/protocol/test_xml.py",), {"QUOIN_EDITED_DOCUMENTS": 100_000}),
+    "T-F5": Row(
+        ("tests/shardd/test_service.py", "tests/shardd/transport/test_proof.py"), {"QUOIN_TF5_CASES": 100_000}
+    ),
+    "subsets": Row((f"{INTEGRATION}/test_subsets.py",), {"QUOIN_SUBSETS": 10, "QUOIN_HEALED_OBJECTS": 128}),
+    "order": Row(
+        (f"{INTEGRATION}/test_order.py",), {"QUOIN_ORDER_ROUNDS": 1_000, "QUOIN_ORDER_LISTS": 1_000}
+    ),
+    "sizes": Row(
+        (f"{INTEGRATION}/test_sizes.py",),
+        {
+            "QUOIN_RANGES": 1_000,
+            "QUOIN_PUT_MIB": 100,
+            "QUOIN_COPY_MIB": 5 * 1024,
+            "QUOIN_UPLOADS": 64,
+            "QUOIN_UPLOAD_MIB": 64,
+        },
+    ),
+    "clients": Row((f"{INTEGRATION}/test_clients.py",)),
+    "bad input": Row(
+        tuple(f"{INTEGRATION}/test_bad_{what}.py" for what in ("signatures", "paths", "bodies", "arguments"))
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one count of a row."""
+
+    name: str
+    held: int
+    asked: int
+    passed: bool
+
+
+def run(name: str, row: Row, folder: Path, *, rounds: int | None) -> Iterator[Outcome]:
+    """Runs the row's tests, their output shown as it comes; what each of its counts held."""
+    settings = dict(row.settings)
+    if rounds is not None and settings:
+        settings[next(iter(settings))] = rounds
+    report = folder / f"{name.replace(' ', '-')}.xml"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-s",
+        "--timeout=0",
+        "-o",
+        "junit_family=xunit1",
+        f"--junitxml={report}",
+        *row.tests,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {variable: str(number) for variable, number in settings.items()},
+        check=False,
+    )
+    counts = list(_counts(report))
+    yield from counts
+    if not counts:
+        cases, right = _cases(report)
+        asked = next(iter(settings.values()), cases)
+        yield Outcome(
+            name, asked if settings and done.returncode == 0 else right, asked, done.returncode == 0
+        )
+    elif done.returncode and all(one.passed for one in counts):
+        cases, right = _cases(report)
+        yield Outcome(f"{name}, its other tests", right, cases, False)
+
+
+def _counts(report: Path) -> Iterator[Outcome]:
+    """The counts that tests noted in pytest's report."""
+    for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
+        noted = {each.get("name", ""): each.get("value", "") for each in case.iter("property")}
+        if "row" in noted:
+            held, asked = int(noted["held"]), int(noted["asked"])
+            failed = case.find("failure") is not None or case.find("error") is not None
+            yield Outcome(noted["row"], held, asked, held == asked and not failed)
+
+
+def _cases(report: Path) -> tuple[int, int]:
+    """How many tests ran, and how many passed."""
+    if not report.exists():
+        return 1, 0
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    bad = sum(any(case.find(kind) is not None for kind in ("failure", "error", "skipped")) for case in cases)
+    return len(cases), len(cases) - bad
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the rows that are named (all by default), prints the table; 1 where one did not hold."""
+    parser = argparse.ArgumentParser(prog="campaign", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)}")
+    parser.add_argument("--rounds", type=int, help="this many, not the row's whole number")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.rows if name not in ROWS]:
+        parser.error(f"no such row: {', '.join(unknown)}")
+    table = Table(title="The fault contract", title_justify="left")
+    for column in ("row", "held", "asked", "minutes", ""):
+        table.add_column(column, justify="left" if column in ("row", "") else "right")
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.rows or ROWS:
+            start_s = time.monotonic()
+            for outcome in run(name, ROWS[name], Path(folder), rounds=options.rounds):
+                minutes = f"{(time.monotonic() - start_s) / 60:.1f}"
+                verdict = "held" if outcome.passed else "NOT HELD"
+                table.add_row(outcome.name, f"{outcome.held:,}", f"{outcome.asked:,}", minutes, verdict)
+                good = good and outcome.passed
+    Console().print(table)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
