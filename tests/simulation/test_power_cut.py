@@ -122,7 +122,9 @@ def _cut_power(trace: Trace) -> None:
         index.rename(aside)
     for number in range(STATES):
         chance = Random(f"{SEED} {trace.filesystem.calls} {number}")
-        where = f"seed {SEED}, call {trace.filesystem.calls}, state {number}, index {_lay_index(trace, chance)}"
+        where = (
+            f"seed {SEED}, call {trace.filesystem.calls}, state {number}, index {_lay_index(trace, chance)}"
+        )
         disk = trace.filesystem.disk
         left = disk.after_kill() if chance.random() < KILLED_PART else disk.after_power_cut(chance)
         _recover(trace, SimFilesystem(left), chance, where)

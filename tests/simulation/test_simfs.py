@@ -52,7 +52,9 @@ def test_unsynced_writes_are_kept_lost_or_torn_between_sectors() -> None:
     file.write(_block(b"x"), 0)
     seen = set()
     for seed in range(500):
-        left = SimFilesystem(filesystem.disk.after_power_cut(Random(seed))).open(FOLDER / "one").read(BLOCK, 0)
+        left = (
+            SimFilesystem(filesystem.disk.after_power_cut(Random(seed))).open(FOLDER / "one").read(BLOCK, 0)
+        )
         sectors = [left[at : at + SECTOR] for at in range(0, BLOCK, SECTOR)]
         assert set(sectors) <= {bytes(SECTOR), b"x" * SECTOR}
         seen.add(sum(sector[0] > 0 for sector in sectors))
@@ -66,6 +68,7 @@ def test_unsynced_names_may_be_lost() -> None:
     filesystem.create(FOLDER / "new")
     filesystem.rename(FOLDER / "old", FOLDER / "moved")
     found = {
-        tuple(SimFilesystem(filesystem.disk.after_power_cut(Random(seed))).names(FOLDER)) for seed in range(200)
+        tuple(SimFilesystem(filesystem.disk.after_power_cut(Random(seed))).names(FOLDER))
+        for seed in range(200)
     }
     assert {("old",), ("new", "old"), ("moved", "new"), ("moved",)} == found

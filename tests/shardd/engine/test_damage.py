@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shardd.contract.blobs import NodeId
+from shardd.contract.blobs import NodeId, crc32c
 from shardd.contract.errors import ShardCorruptError, ShardNotFoundError
-from shardd.engine.record import BLOCK_SIZE, Origin, decode_header
+from shardd.engine.record import BLOCK_SIZE, Origin, UnsupportedFormatError, decode_header
 from shardd.engine.segment import Gap, Segment
 from shardd.engine.store import Delete, ShardStore
 from tests.shardd.engine.shards import (
@@ -236,6 +236,19 @@ def test_a_damaged_segment_header_costs_no_record(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     assert read_all(store, 5) == content(3_000, 5)
     store.close()
+
+
+def test_a_segment_of_a_later_version_stops_the_start(tmp_path: Path) -> None:
+    _filled(tmp_path)
+    (path,) = segment_files(tmp_path)
+    header = bytearray(path.read_bytes()[:BLOCK_SIZE])
+    header[5] = 2
+    header[-4:] = crc32c(bytes(header[:-4])).to_bytes(4, "big")
+    _overwrite(path, 0, bytes(header))
+    before = path.read_bytes()
+    with pytest.raises(UnsupportedFormatError):
+        open_store(tmp_path)
+    assert path.read_bytes() == before
 
 
 def test_a_lost_identity_is_taken_from_the_segments(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Owns the proof that rows of the index come back from their bytes, and that a changed bit in one is noticed."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,21 @@ longs = st.integers(0, (1 << 64) - 1)
 holders = st.lists(longs, max_size=4).map(tuple)
 extent_rows = st.builds(ExtentRow, words, longs, longs, words, words, st.booleans(), st.booleans(), holders)
 tombstone_rows = st.builds(TombstoneRow, words, longs, longs, holders)
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "index-rows-1.txt"
+ROWS = {
+    "extent": encode_extent(ExtentRow(1, 2, 4_096, 104, 70_001)),
+    "last-extent": encode_extent(ExtentRow(3, 4, 8_192, 112, 5, last=True)),
+    "quarantined-extent": encode_extent(ExtentRow(6, 7, 12_288, 96, 0, quarantined=True, holders=(2, 3))),
+    "tombstone": encode_tombstone(TombstoneRow(8, 9, 16_384, (1, 5))),
+    "key": shard_key(blob(10), 4) + extent_suffix(17),
+}
+
+
+def test_the_bytes_are_those_of_the_golden_file() -> None:
+    lines = (line.split() for line in GOLDEN.read_text().splitlines() if not line.startswith("#"))
+    assert {name: bytes.fromhex(data) for name, data in lines} == ROWS
 
 
 @given(extent_rows, tombstone_rows)
