@@ -166,6 +166,21 @@ class DeleteObjects(Command, frozen=True, array_like=True, tag=True, kw_only=Tru
     grace_us: Time = 0
 
 
+class PutObjectSetting(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Keep a document with a version (acl, retention ...), or forget it (None); nothing else of it changes.
+
+    `version_id`: "" the live object, "null" or an id. Errors: NoSuchBucket, NoSuchKey, NoSuchVersion,
+    MethodNotAllowed (a delete marker).
+    """
+
+    bucket: Name
+    key: Key
+    name: Name
+    document: bytes | None
+    version_id: str = ""
+    incarnation: Sequence = 0
+
+
 class CreateUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Begin a multipart upload. `upload`: the id, ASCII; one that grows with time lists in S3's order. NoSuchBucket."""
 
@@ -305,6 +320,7 @@ AnyCommand = (
     | PutObject
     | CopyObject
     | DeleteObjects
+    | PutObjectSetting
     | CreateUpload
     | PutPart
     | CopyPart

@@ -1,7 +1,18 @@
 """Owns what commands about objects do; never touches an upload."""
 
-from s3d.metadata.commands import ANY, Conditions, CopyObject, DeletedKey, DeleteObjects, PutObject
-from s3d.metadata.machine.step import Step, check_conditions
+import msgspec
+
+from s3d.metadata import keys, tables
+from s3d.metadata.commands import (
+    ANY,
+    Conditions,
+    CopyObject,
+    DeletedKey,
+    DeleteObjects,
+    PutObject,
+    PutObjectSetting,
+)
+from s3d.metadata.machine.step import Refused, Step, check_conditions
 from s3d.metadata.machine.versions import (
     add_version,
     delete_marker,
@@ -35,6 +46,25 @@ def copy_object(step: Step, command: CopyObject) -> Outcome:
         step.share(part.blob)
     draft = _draft(source.etag, source.size, command.attributes, slices, parts=source.parts)
     return add_version(step, bucket, command.key, draft=draft, current=current)
+
+
+def put_object_setting(step: Step, command: PutObjectSetting) -> Outcome:
+    """Errors as PutObjectSetting says."""
+    bucket = step.bucket(command.bucket, command.incarnation)
+    version = step.view.find(bucket.incarnation, command.key, command.version_id)
+    if version is None:
+        raise Refused("NoSuchVersion" if command.version_id else "NoSuchKey")
+    if version.delete_marker:
+        raise Refused("MethodNotAllowed")
+    before = version.attributes.settings
+    settings = {name: document for name, document in before.items() if name != command.name}
+    if command.document is not None:
+        settings[command.name] = command.document
+    settings = dict(sorted(settings.items()))
+    attributes = msgspec.structs.replace(version.attributes, settings=settings)
+    row = msgspec.structs.replace(version, attributes=attributes)
+    step.put(tables.VERSIONS, keys.version_key(bucket.incarnation, command.key, version.sequence), row)
+    return Outcome(index=step.index, version_id=version.version_id, changed=settings != before)
 
 
 def delete_objects(step: Step, command: DeleteObjects) -> Outcome:

@@ -130,6 +130,16 @@ COMMANDS: dict[str, commands.Command] = {
         incarnation=1,
         grace_us=9,
     ),
+    "put-object-setting": commands.PutObjectSetting(
+        WRITE_ID,
+        TIME_US,
+        bucket="photos",
+        key=b"a",
+        name="acl",
+        document=b"x",
+        version_id="null",
+        incarnation=1,
+    ),
     "create-upload": commands.CreateUpload(
         WRITE_ID, TIME_US, bucket="photos", key=b"a", upload="u", attributes=ATTRIBUTES, incarnation=1
     ),
