@@ -8,21 +8,25 @@ from shardd.transport.engine import EngineConnection, Sink
 from shardd.transport.native import Address
 
 
-class Transmit(Protocol):
-    """How datagrams leave: DatagramSocket.send."""
+class Link(Protocol):
+    """How datagrams leave and come: a DatagramSocket."""
 
-    def __call__(self, datagrams: list[bytes], address: Address, /) -> None: ...
+    def send(self, datagrams: list[bytes], address: Address) -> None:
+        """Sends them, or drops them."""
+
+    def drain(self) -> None:
+        """Hands over what has come and waits, by way of `Channel.received`."""
 
 
 class Channel:
     """Drives an engine's connection for its `sink`, which hears everything from within these calls."""
 
-    def __init__(self, connection: EngineConnection, *, sink: Sink, transmit: Transmit) -> None:
+    def __init__(self, connection: EngineConnection, *, sink: Sink, link: Link) -> None:
         self.connection = connection
         self._loop = asyncio.get_running_loop()
         self._now_s: Callable[[], float] = self._loop.time
         self._sink = sink
-        self._transmit = transmit
+        self._link = link
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
@@ -51,7 +55,7 @@ class Channel:
         outgoing = self.connection.outgoing(self._now_s())
         if outgoing:
             for address in {address: None for _, address in outgoing}:  # one, unless the peer is moving
-                self._transmit([datagram for datagram, to in outgoing if to == address], address)
+                self._link.send([datagram for datagram, to in outgoing if to == address], address)
             self.connection.deliver(self._sink)  # to send may show that the connection is over
         self._set_timer()
 
@@ -76,7 +80,11 @@ class Channel:
         self._timer = self._loop.call_at(due_s, self._fire)
 
     def _fire(self) -> None:
+        """Where this process was late, what the timer waits for has come already: it would repeat what is not lost."""
         self._timer = None
+        self._link.drain()
+        if self._stopped:
+            return
         due_s = self.connection.timer_s()
         if due_s is not None and due_s <= self._now_s():
             self.connection.expire(self._now_s())

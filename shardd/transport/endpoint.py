@@ -131,7 +131,7 @@ class ServerEndpoint:
         if original_id is None or len(self._sessions) >= SESSIONS_MAX or len(self._unproven) >= UNPROVEN_MAX:
             return None
         connection = self._engine.server(self._settings, Arrival(original_id, initial.to_id))
-        session = Session(self, connection, self._socket.send)
+        session = Session(self, connection, self._socket)
         self._sessions.add(session)
         self._unproven.add(session)
         self._by_id[initial.to_id] = self._by_id[connection.local_id] = session

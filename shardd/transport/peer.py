@@ -70,7 +70,7 @@ class Peer:
         self._datagram_size = min(datagram_size_max, self._path_max, DATAGRAM_SIZE_MAX)
         settings = EngineSettings(self._identity, self._datagram_size, self._server)
         self._connection = self._engine.client(settings)
-        self.channel = Channel(self._connection, sink=self, transmit=self._socket.send)
+        self.channel = Channel(self._connection, sink=self, link=self._socket)
         self._connection.connect(self._address, self._loop.time())
         self.channel.flush()
         try:

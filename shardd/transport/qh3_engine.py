@@ -21,6 +21,9 @@ from shardd.transport.native import Address
 
 PARAMETERS_SIZE_MAX = 4_096
 FAILED_POLLS_MAX = 8
+ACK_DELAY_MS = (
+    100  # more than qh3 takes: a peer that waits for a busy processor is not taken for lost at once
+)
 
 _FAULTS = (QuicConnectionError, ValueError)
 
@@ -35,6 +38,7 @@ class _WideTls(QuicTlsBridge):
     def serialize_transport_parameters(self) -> bytes:
         parameters = pull_quic_transport_parameters(Buffer(data=super().serialize_transport_parameters()))
         parameters.max_udp_payload_size = self.configuration.max_datagram_size
+        parameters.max_ack_delay = ACK_DELAY_MS
         buffer = Buffer(capacity=PARAMETERS_SIZE_MAX)
         push_quic_transport_parameters(buffer, parameters)
         return bytes(buffer.data)

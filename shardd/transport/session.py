@@ -12,7 +12,7 @@ from shardd.contract.errors import BadRequestError, OverloadedError, ShardError,
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.messages import Failure, Reply
 from shardd.transport import proof
-from shardd.transport.channel import Channel, Transmit
+from shardd.transport.channel import Channel, Link
 from shardd.transport.engine import EngineConnection
 from shardd.transport.tls import PeerIdentity
 
@@ -72,8 +72,8 @@ class SessionOwner(Protocol):
 class Session:
     """The engine.Sink of one connection."""
 
-    def __init__(self, owner: SessionOwner, connection: EngineConnection, transmit: Transmit) -> None:
-        self.channel = Channel(connection, sink=self, transmit=transmit)
+    def __init__(self, owner: SessionOwner, connection: EngineConnection, link: Link) -> None:
+        self.channel = Channel(connection, sink=self, link=link)
         self.peer = PeerName(Role.SHARD_SERVER, NodeId(0))
         self._owner = owner
         self._connection = connection

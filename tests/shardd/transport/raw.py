@@ -59,7 +59,7 @@ class RawClient:
             received=self._received,
             failed=lambda error: self.terminated(str(error)),
         )
-        self.channel = Channel(self.connection, sink=self, transmit=self._socket.send)
+        self.channel = Channel(self.connection, sink=self, link=self._socket)
         self.connection.connect(address, asyncio.get_running_loop().time())
         self.channel.flush()
 
