@@ -315,3 +315,8 @@ def decode_segment_header(data: bytes) -> SegmentHeader:
         raise DamagedFormatError("the checksum of a segment header does not hold")
     _, _, node, cluster, incarnation, segment, created_us = _SEGMENT.unpack_from(data)
     return SegmentHeader(Origin(cluster, NodeId(node), incarnation), segment, created_us)
+
+
+def with_version(data: bytes) -> bytes:
+    """A header as it would be if it were of this version: whole, where only its version is damaged."""
+    return _PREFIX.pack(data[:4], VERSION) + data[_PREFIX.size :]

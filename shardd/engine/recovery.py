@@ -20,8 +20,10 @@ from shardd.engine.record import (
     BLOCK_SIZE,
     DamagedFormatError,
     TruncatedFormatError,
+    UnsupportedFormatError,
     align,
     decode_segment_header,
+    with_version,
 )
 from shardd.engine.rows import ExtentRow
 from shardd.engine.segment import SCAN_WINDOW, Gap, Segment
@@ -80,8 +82,16 @@ def _number_in(name: str) -> int | None:
 
 
 def _is_ours(journal: Journal, file: File, name: str) -> bool:
+    data = file.read(BLOCK_SIZE, 0)
     try:
-        header = decode_segment_header(file.read(BLOCK_SIZE, 0))
+        header = decode_segment_header(data)
+    except UnsupportedFormatError:
+        # A start must stop at a later version, but not at a flipped bit in this one.
+        with contextlib.suppress(DamagedFormatError):
+            decode_segment_header(with_version(data))
+            log.error("the version of %s is damaged; its records are read all the same", name)
+            return True
+        raise
     except TruncatedFormatError:
         log.error("%s is shorter than a header: it is left alone", name)
         return False

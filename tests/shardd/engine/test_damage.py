@@ -228,10 +228,11 @@ def test_a_truncated_segment_keeps_what_is_left(tmp_path: Path, keep_index: bool
     store.close()
 
 
-def test_a_damaged_segment_header_costs_no_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [0, 5, 20, BLOCK_SIZE - 1])
+def test_a_damaged_segment_header_costs_no_record(tmp_path: Path, at: int) -> None:
     _filled(tmp_path)
     (path,) = segment_files(tmp_path)
-    _overwrite(path, 20, b"rot")
+    _overwrite(path, at, b"\xfe")
     (tmp_path / "index" / "data.mdb").unlink()
     store = open_store(tmp_path)
     assert read_all(store, 5) == content(3_000, 5)
