@@ -67,6 +67,8 @@ class Path:
         self.at_server = Heard()
         self.carries: Callable[[bytes], bool] = lambda datagram: True
         self.largest = {"client": 0, "server": 0}
+        self.late_s: Callable[[], float] = lambda: 0.0
+        self._under_way: dict[str, list[tuple[float, bytes]]] = {"client": [], "server": []}
         self.answered: set[int] = set()
         self.now_s = 1_000.0
         self._engine = server
@@ -109,7 +111,9 @@ class Path:
         ]
         if disorder:
             self._random.shuffle(carried)
-        return carried
+        way = self._under_way[name] + [(self.now_s + self.late_s(), datagram) for datagram in carried]
+        self._under_way[name] = [(due_s, datagram) for due_s, datagram in way if due_s > self.now_s]
+        return [datagram for due_s, datagram in way if due_s <= self.now_s]
 
     def _arrive(self) -> None:
         datagrams, self._to_server = self._to_server, []
@@ -217,6 +221,33 @@ class QuicEngineContract:
         path.client.send(stream, data, end=True)
         path.run(lambda: stream in path.at_server.ended, turns=200_000, disorder=0.05)
         assert bytes(path.at_server.streams[stream]) == data
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_under_late_datagrams_every_stream_ends_or_the_connection_does(
+        self, secrets: Folder, seed: int
+    ) -> None:
+        """What is late is taken for lost and sent twice; no stream may be left waiting for what nobody has any more."""
+        path, chance = self.connected(secrets), random.Random(seed)
+        path.late_s = lambda: chance.choice((0, 0, 0.002, 0.05, 0.3)) if chance.random() < 0.2 else 0.0
+        asked = set[int]()
+
+        def asks_and_answers() -> bool:
+            while len(asked - path.at_client.ended) < 8 and len(asked) < 40:
+                stream = path.client.open_stream()
+                if stream is None:
+                    break
+                path.client.send(stream, b"question", end=True)
+                asked.add(stream)
+            assert path.server
+            for stream in path.at_server.ended - path.answered:
+                path.server.send(stream, b"head", end=False)
+                path.server.send(stream, bytes(200_000), end=True)
+                path.answered.add(stream)
+            return len(path.at_client.ended) == 40 or path.at_client.reason is not None
+
+        path.run(asks_and_answers)
+        whole = [path.at_client.streams[stream] for stream in path.at_client.ended]
+        assert all(len(data) == 200_004 for data in whole)
 
     @pytest.mark.parametrize("size_max", [1_200, 1_300, 1_452, 8_952])
     def test_no_datagram_is_larger_than_the_client_knows_its_path_to_take(
