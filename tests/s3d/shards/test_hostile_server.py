@@ -140,6 +140,21 @@ async def test_the_end_of_the_connection_is_unreachable_and_not_the_end(server: 
     assert (await server.client.status(deadline_s=5)).state == "ok"
 
 
+async def test_a_request_whose_connection_broke_goes_once_more(server: Hostile) -> None:
+    asked: list[Request] = []
+
+    def answer(server: Hostile, request: Request) -> None:
+        asked.append(request)
+        if len(asked) == 1:
+            request._session.close("bye")
+        else:
+            request.reply(UNITS, [bytes(UNIT_SIZE)])
+
+    server.answer = answer
+    units, _ = await server.client.get(GET, deadline_s=5)
+    assert units == UNITS and len(asked) == 2
+
+
 async def test_a_drip_is_a_deadline_and_holds_nothing_up(server: Hostile) -> None:
     async def drip(request: Request) -> None:
         for each in server.head(UNITS, payload_size=UNIT_SIZE) + bytes(1_000):
