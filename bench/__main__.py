@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from bench import floors
+from bench import floors, quic
 from bench.drive import Address, Driver
 from bench.measure import Bench, Figure, Server
 from bench.processes import PeakMemory, memory, tree
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=max(200, Console().width))
     with tempfile.TemporaryDirectory(prefix="quoin-bench-", dir=options.folder) as name:
         folder = Path(name)
-        taken = [] if options.no_floors else list(_narrated(floors.every(folder), console))
+        taken = (
+            [] if options.no_floors else list(_narrated(chain(floors.every(folder), quic.floors()), console))
+        )
         if options.endpoint:
             report = _measure_foreign(options, taken, console)
         else:
@@ -66,9 +69,9 @@ def _measure_own(
         report = _measure(Server(target, store.pids()), options, taken, console)
         if options.no_losses:
             return report
-        store.kill_two()
+        store.lose_two()
         left = replace(target, addresses=[_address(url) for url in store.endpoints])
-        bench = Bench(Server(left, store.pids()), scale=options.scale, keys=options.keys)
+        bench = _bench(Server(left, store.pids()), options)
         degraded = list(_narrated(bench.short_of_nodes(", two nodes down"), console))
         return replace(report, figures=[*report.figures, *degraded])
 
@@ -80,10 +83,14 @@ def _measure(
     time.sleep(IDLE_S)  # what starting up left to do must not count as idle
     idle = memory(pids)
     with PeakMemory(pids) as watch:
-        bench = Bench(server, scale=options.scale, keys=options.keys)
+        bench = _bench(server, options)
         figures = list(_narrated(bench.whole(), console))
     names = ", ".join(f"{host}:{port}" for host, port in server.target.addresses)
     return Report(f"{names}, {len(pids)} processes", taken, figures, idle, watch.peak)
+
+
+def _bench(server: Server, options: argparse.Namespace) -> Bench:
+    return Bench(server, scale=options.scale, keys=options.keys, largest_bytes=options.largest)
 
 
 def _create_bucket(target: Target) -> None:
@@ -128,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, help="where our own store keeps its data (default: the temporary folder)"
     )
     parser.add_argument("--json", type=Path, help="write everything there, too")
+    parser.add_argument("--largest", type=int, default=64 << 20, help="no bodies of more bytes than this")
     parser.add_argument("--no-floors", action="store_true", help="skip the machine's floors")
     parser.add_argument("--no-losses", action="store_true", help="skip the phases with two nodes down")
     return parser

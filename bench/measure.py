@@ -70,16 +70,18 @@ class Spent:
 
 
 class Bench:
-    """Runs the phases against one server. `scale` multiplies how often; 1,000 keys a page stay."""
+    """Runs the phases against one server. `scale` multiplies how often; `keys` are in the list, 1,000 a page; bodies of
+    more than `largest_bytes` are left out."""
 
-    def __init__(self, server: Server, *, scale: float, keys: int) -> None:
+    def __init__(self, server: Server, *, scale: float, keys: int, largest_bytes: int) -> None:
         self._target, self._roots = server.target, server.pids
         self._scale, self._keys = scale, keys
+        self._sizes = [size for size in SIZES if size.bytes <= largest_bytes]
         self._seed = os.urandom(64 * MIB)
 
     def whole(self) -> Iterator[Figure]:
         """Every phase with all nodes up, in an order in which each finds what it needs."""
-        for size in SIZES:
+        for size in self._sizes:
             yield self.put(size, chunked=True)
             yield self.put(size, chunked=False)
             yield self.get(size)
@@ -94,7 +96,7 @@ class Bench:
 
     def short_of_nodes(self, label: str) -> Iterator[Figure]:
         """PUT and GET of each size; the objects to be read were written by `whole` or by the PUT before."""
-        for size in SIZES:
+        for size in self._sizes:
             if size is not SMALL:
                 yield self.get(size, label)
             yield self.put(size, chunked=True, label=label)
@@ -123,9 +125,9 @@ class Bench:
         yield self._alone(
             "lone GET 4 KiB", [self._target.get(i, f"lone/{i}", SMALL.bytes) for i in range(count)]
         )
-        large, few = SIZES[0], max(2, int(10 * self._scale))
+        large, few = self._sizes[0], max(2, int(10 * self._scale))
         jobs = [self._target.get(i, _key(large, i % self._count(large)), large.bytes) for i in range(few)]
-        yield self._measured("lone GET 64 MiB", jobs, 1, large.bytes)
+        yield self._measured(f"lone GET {large.label}", jobs, 1, large.bytes)
 
     def _fill_list(self) -> None:
         body = Body(b"")

@@ -6,14 +6,14 @@ from typing import Self
 from bench.signing import Credentials
 from tests.integration.cluster import Cluster
 
-LOST = (2, 4)
+LEFT = (1, 3, 5)
 
 
 class OwnStore:
-    """Five nodes in `folder`, one launcher each, as the drills start them; stopped when it is left."""
+    """Five nodes in `folder` under one launcher, as `bin/s3d` starts them; stopped when it is left."""
 
     def __init__(self, folder: Path) -> None:
-        self._cluster = Cluster.create(folder)
+        self._cluster = Cluster.create(folder, together=True)
 
     def __enter__(self) -> Self:
         self._cluster.start_all()
@@ -36,6 +36,8 @@ class OwnStore:
         """Every process of the store, launchers too."""
         return self._cluster.pids()
 
-    def kill_two(self) -> None:
-        """Two nodes end at once, as on a loss of power."""
-        self._cluster.kill(*LOST)
+    def lose_two(self) -> None:
+        """The store goes on with the same data and two nodes down."""
+        self._cluster.stop()
+        self._cluster.together = False
+        self._cluster.start(*LEFT)
