@@ -45,13 +45,17 @@ class ShardProcess:
             probe.bind(("127.0.0.1", 0))
             self.node = NodeConfig(NodeId(1), "127.0.0.1", probe.getsockname()[1], folder / "data" / "node-1")
         make_cluster_authority(self.secrets)
-        for role, node in (("shard server", 1), ("gateway", 1), ("administrator", 0)):
-            issue(self.secrets, role=role, node=node)
+        self.issue(self.secrets)
         self.config.write_text(
             f'version = "1.0"\n[rs]\ndata = 1\nparity = 0\n[quic]\nengine = "{engine}"\n'
             f'[[nodes]]\nid = 1\nhost = "127.0.0.1"\nport = {self.node.port}\npath = "data/node-1"\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def issue(secrets: Path) -> None:
+        for role, node in (("shard server", 1), ("gateway", 1), ("administrator", 0)):
+            issue(secrets, role=role, node=node)
 
     def start(self) -> None:
         said = Announcements()
