@@ -37,7 +37,6 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"shardd {node.id}: %(levelname)s %(message)s"
     )
-    logging.getLogger("quic").setLevel(logging.ERROR)  # qh3 tells of every peer that closes
     try:
         with _held(node):
             uvloop.run(_serve(cluster, node))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import importlib
+import logging
 import secrets
 from typing import Literal, cast
 
@@ -23,6 +24,7 @@ _HOMES = {"qh3": ("qh3_engine", "Qh3Engine"), "aioquic": ("aioquic_engine", "Aio
 
 def load_engine(name: Literal["qh3", "aioquic"]) -> Engine:
     """The engine of that name; its library is loaded now and not before."""
+    logging.getLogger("quic").setLevel(logging.ERROR)  # both engines tell of every peer that closes
     module, kind = _HOMES[name]
     return cast(Engine, getattr(importlib.import_module(f"shardd.transport.{module}"), kind)())
 
