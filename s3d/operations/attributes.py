@@ -43,29 +43,18 @@ STORAGE_CLASSES: Final = frozenset(
 )
 
 # What a request may ask of an object that is not built yet: to ignore it would be to promise it.
-_NOT_BUILT: Final = re.compile(r"x-amz-(server-side-encryption|object-lock-|grant-|tagging$)")
-_ACLS_BUILT: Final = frozenset(("private", "bucket-owner-full-control", "bucket-owner-read"))
-_ACLS_NOT_BUILT: Final = frozenset(
-    ("public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write")
-)
+_NOT_BUILT: Final = re.compile(r"x-amz-(server-side-encryption|object-lock-|tagging$)")
 
 
 def refuse_unbuilt(headers: Mapping[str, str]) -> None:
-    """Raise NotImplemented where a header asks for something that would be left undone in silence.
-
-    InvalidArgument for a canned ACL that S3 does not know.
-    """
+    """Raise NotImplemented where a header asks for something that would be left undone in silence."""
     for name in headers:
         if name.startswith("x-amz-") and _NOT_BUILT.match(name):
             raise S3Error("NotImplemented", Header=name)
-    acl = headers.get("x-amz-acl")
-    if acl is not None and acl not in _ACLS_BUILT:
-        code = "NotImplemented" if acl in _ACLS_NOT_BUILT else "InvalidArgument"
-        raise S3Error(code, ArgumentName="x-amz-acl", ArgumentValue=acl)
 
 
-def attributes_of(headers: Mapping[str, str], *, owner: str) -> Attributes:
-    """What the headers of a PUT say about its object.
+def attributes_of(headers: Mapping[str, str]) -> Attributes:
+    """What the headers of a PUT say about its object; who owns it is for ownership.begin_object.
 
     Raises MetadataTooLarge over 2 KiB of user metadata, InvalidStorageClass, and NotImplemented.
     """
@@ -86,7 +75,6 @@ def attributes_of(headers: Mapping[str, str], *, owner: str) -> Attributes:
         if not kept["content-encoding"]:
             del kept["content-encoding"]
     return Attributes(
-        owner=owner,
         content_type=headers.get("content-type", ""),
         headers=kept,
         metadata=metadata,

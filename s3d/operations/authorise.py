@@ -232,8 +232,10 @@ def stored_object(row: BucketRow, version: VersionRow) -> StoredObject:
 
 def ownership_of(row: BucketRow) -> Ownership:
     """Who owns what is written to a bucket."""
-    said = row.settings.get(OWNERSHIP, b"").decode()
-    return next((each for each in OWNERSHIPS if each == said), OWNERSHIP_DEFAULT)
+    said = row.settings.get(OWNERSHIP)
+    if said is None:
+        return OWNERSHIP_DEFAULT
+    return next((each for each in OWNERSHIPS if each == said.decode()), OWNERSHIP_DEFAULT)
 
 
 def _with_further(call: Call, action: str, bucket: str, decision: Decision) -> Decision:

@@ -1,9 +1,12 @@
 """Owns the operations on a bucket itself: create, delete, look; never its objects."""
 
+from s3d.access.acl import encode_acl, private
 from s3d.metadata.commands import CreateBucket, DeleteBucket
 from s3d.operations import documents, orders
+from s3d.operations.authorise import ACL
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
+from s3d.operations.ownership import begin_bucket
 from s3d.operations.reply import Reply, no_content, xml_reply
 from s3d.protocol.errors import S3Error
 
@@ -24,12 +27,23 @@ async def create_bucket(call: Call) -> Reply:
         bucket=name,
         account=call.account,
         region=location,
+        settings=begin_bucket(call),
     )
     outcome = await call.store.apply(command)
     again = outcome.error == "BucketAlreadyOwnedByYou" and region == DEFAULT_REGION
+    if again and not _as_asked(call, command):
+        raise S3Error("BucketAlreadyExists", BucketName=name)
     if outcome.error and not again:
         raise S3Error(outcome.error, BucketName=name)
     return Reply(headers=(("Location", f"/{name}"),))
+
+
+def _as_asked(call: Call, command: CreateBucket) -> bool:
+    """Whether a bucket that is there already has the ACL that it would be created with: success must not hide that."""
+    with call.store.state.view() as view:
+        row = view.bucket(command.bucket)
+    asked = command.settings.get(ACL) or encode_acl(private(command.account))
+    return row is not None and (row.settings.get(ACL) or encode_acl(private(row.account))) == asked
 
 
 async def delete_bucket(call: Call) -> Reply:

@@ -13,6 +13,7 @@ from s3d.operations import documents
 from s3d.operations.attributes import attributes_of, refuse_unbuilt
 from s3d.operations.authorise import absent, authorise_source, check_owner
 from s3d.operations.call import Call
+from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
 from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.errors import S3Error
@@ -73,7 +74,10 @@ def _result(outcome: Outcome, source: Source) -> Reply:
 
 
 def _attributes(call: Call, source: Source) -> Attributes:
-    """What the copy says of itself: as its source, or with REPLACE as the request does. Checksums stay the bytes'."""
+    """What the copy says of itself: as its source, or with REPLACE as the request does.
+
+    Checksums stay the bytes'; an ACL is never copied.
+    """
     directive = call.header("x-amz-metadata-directive") or "COPY"
     if directive not in ("COPY", "REPLACE"):
         raise S3Error(
@@ -86,17 +90,17 @@ def _attributes(call: Call, source: Source) -> Attributes:
         _refuse_no_change(call, source, storage_class)
         new = old
     else:
-        new = attributes_of(call.request.headers, owner=call.bucket.account)
+        new = attributes_of(call.request.headers)
         storage_class = new.storage_class
-    return msgspec.structs.replace(
+    described = msgspec.structs.replace(
         new,
-        owner=call.bucket.account,
         storage_class=storage_class,
         checksum_algorithm=old.checksum_algorithm,
         checksum_type=old.checksum_type,
         checksums=old.checksums,
         tags=old.tags,
     )
+    return begin_object(call).of(described)
 
 
 def _refuse_no_change(call: Call, source: Source, storage_class: str) -> None:

@@ -25,6 +25,7 @@ from s3d.metadata.listing import (
     list_versions as versions_page,
 )
 from s3d.operations import documents
+from s3d.operations.authorise import ownership_of
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
 from s3d.operations.reply import Reply, xml_reply
@@ -82,6 +83,23 @@ def _encoded(text: str) -> str:
     return quote(text, safe="/-_.~")
 
 
+class Owners(dict[str, str]):
+    """The element that says who owns an object, by its account; made once an account a page, empty unless `shown`."""
+
+    def __init__(self, call: Call, *, shown: bool = True) -> None:
+        super().__init__()
+        self._call = call
+        self._shown = shown
+
+    def __missing__(self, account: str) -> str:
+        row = self._call.bucket
+        of_bucket = not account or ownership_of(row) == "BucketOwnerEnforced"
+        owner = row.account if of_bucket else account
+        name = self._call.store.accounts.owner_name(owner)
+        self[account] = made = documents.owner(owner, name) if self._shown else ""
+        return made
+
+
 async def list_objects(call: Call) -> Reply:
     """ListObjects, the first version: goes on behind a marker that is a key or a common prefix."""
     asked = _asked(call, "max-keys")
@@ -96,7 +114,7 @@ async def list_objects(call: Call) -> Reply:
             asked.echo("MaxKeys", f"<Marker>{asked.written(marker)}</Marker>"),
             f"<NextMarker>{following}</NextMarker>" if following else "",
             element("IsTruncated", page.truncated),
-            _contents(page, asked, _owner(call)),
+            _contents(page, asked, Owners(call)),
         )
     )
 
@@ -110,7 +128,7 @@ async def list_objects_v2(call: Call) -> Reply:
     with call.store.state.view() as view:
         page = objects_page(view, asked.query(call.bucket.incarnation), after=after)
     following = write_token(page.next, call.bucket.incarnation) if page.truncated else ""
-    owner = _owner(call) if call.argument("fetch-owner") == "true" else ""
+    owners = Owners(call, shown=call.argument("fetch-owner") == "true")
     return xml_reply(
         document(
             "ListBucketResult",
@@ -122,21 +140,15 @@ async def list_objects_v2(call: Call) -> Reply:
             element("NextContinuationToken", following) if following else "",
             element("KeyCount", len(page.entries) + len(page.prefixes)),
             element("IsTruncated", page.truncated),
-            _contents(page, asked, owner),
+            _contents(page, asked, owners),
         )
     )
 
 
-def _contents(page: Page[ListedObject], asked: Asked, owner: str) -> str:
+def _contents(page: Page[ListedObject], asked: Asked, owners: Owners) -> str:
     written, entry = asked.written, documents.contents
-    keys = "".join([entry(written(key.decode()), row, owner) for key, row in page.entries])
+    keys = "".join([entry(written(key.decode()), row, owners[row.owner]) for key, row in page.entries])
     return keys + documents.common_prefixes(written(prefix.decode()) for prefix in page.prefixes)
-
-
-def _owner(call: Call) -> str:
-    """All objects of a bucket belong to its account."""
-    account = call.bucket.account
-    return documents.owner(account, call.store.accounts.owner_name(account))
 
 
 async def list_versions(call: Call) -> Reply:
@@ -153,7 +165,7 @@ async def list_versions(call: Call) -> Reply:
         page = versions_page(
             view, asked.query(call.bucket.incarnation), after=after.encode(), after_version=after_version
         )
-    owner = _owner(call)
+    owners = Owners(call)
     return xml_reply(
         document(
             "ListVersionsResult",
@@ -163,7 +175,7 @@ async def list_versions(call: Call) -> Reply:
             f"<NextKeyMarker>{asked.written(page.next.decode())}</NextKeyMarker>" if page.truncated else "",
             element("NextVersionIdMarker", page.next_id) if page.truncated and page.next_id else "",
             element("IsTruncated", page.truncated),
-            *(_version(entry, asked, owner) for entry in page.entries),
+            *(_version(entry, asked, owners[entry.row.attributes.owner]) for entry in page.entries),
             documents.common_prefixes(asked.written(prefix.decode()) for prefix in page.prefixes),
         )
     )

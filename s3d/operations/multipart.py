@@ -8,6 +8,7 @@ from s3d.operations import documents, orders
 from s3d.operations.attributes import attributes_of
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
+from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, write_conditions
 from s3d.operations.reply import Reply, no_content, xml_reply
 from s3d.protocol.composite import TYPES, combine
@@ -16,7 +17,7 @@ from s3d.protocol.errors import S3Error
 
 async def create_upload(call: Call) -> Reply:
     """CreateMultipartUpload. What the headers say now, the object will say."""
-    attributes = attributes_of(call.request.headers, owner=call.bucket.account)
+    attributes = begin_object(call).of(attributes_of(call.request.headers))
     algorithm, kind = _checksum_asked(call)
     attributes = msgspec.structs.replace(attributes, checksum_algorithm=algorithm, checksum_type=kind)
     upload = call.store.write_id(call.now_us).hex()

@@ -10,6 +10,7 @@ from s3d.operations import attributes as headers_of
 from s3d.operations.authorise import absent
 from s3d.operations.bodies import Received, store_body
 from s3d.operations.call import Call
+from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, check_read, write_conditions
 from s3d.operations.reading import Run, first_and_rest, runs
 from s3d.operations.reply import Reply
@@ -21,7 +22,7 @@ _CHECKSUM_MODE: Final = "x-amz-checksum-mode"
 
 async def put_object(call: Call) -> Reply:
     """PutObject. Nothing is stored before the headers and preconditions hold; nothing is answered before the commit."""
-    attributes = headers_of.attributes_of(call.request.headers, owner=call.bucket.account)
+    attributes = begin_object(call).of(headers_of.attributes_of(call.request.headers))
     conditions = write_conditions(call)
     check_live(call, conditions)
     received = await store_body(call, attributes=attributes)

@@ -111,7 +111,8 @@ async def list_parts(call: Call) -> Reply:
     with call.store.state.view() as view:
         page, truncated = parts_page(view, upload.upload, after=after, limit=most)
     attributes = upload.attributes
-    account, name = call.bucket.account, call.store.accounts.owner_name(call.bucket.account)
+    account = attributes.owner or call.bucket.account
+    name = call.store.accounts.owner_name(account)
     return xml_reply(
         documents.document(
             "ListPartsResult",

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from s3d.operations import buckets, copies, deletes, listings, multipart, objects, parts
+from s3d.operations import (
+    access_settings,
+    acls,
+    buckets,
+    copies,
+    deletes,
+    listings,
+    multipart,
+    objects,
+    parts,
+    policies,
+)
 from s3d.operations.catalog import OPERATIONS
 from s3d.protocol.routing import Handler, Router
 
@@ -19,6 +30,20 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "HeadBucket": buckets.head_bucket,
     "GetBucketLocation": buckets.get_location,
     "GetBucketVersioning": buckets.get_versioning,
+    "GetBucketAcl": acls.get_bucket_acl,
+    "PutBucketAcl": acls.put_bucket_acl,
+    "GetObjectAcl": acls.get_object_acl,
+    "PutObjectAcl": acls.put_object_acl,
+    "GetBucketPolicy": policies.get_policy,
+    "PutBucketPolicy": policies.put_policy,
+    "DeleteBucketPolicy": policies.delete_policy,
+    "GetBucketPolicyStatus": policies.get_policy_status,
+    "GetPublicAccessBlock": access_settings.get_public_access_block,
+    "PutPublicAccessBlock": access_settings.put_public_access_block,
+    "DeletePublicAccessBlock": access_settings.delete_public_access_block,
+    "GetBucketOwnershipControls": access_settings.get_ownership,
+    "PutBucketOwnershipControls": access_settings.put_ownership,
+    "DeleteBucketOwnershipControls": access_settings.delete_ownership,
     "ListObjects": listings.list_objects,
     "ListObjectsV2": listings.list_objects_v2,
     "ListObjectVersions": listings.list_versions,

@@ -17,6 +17,7 @@ class ErrorKind(NamedTuple):
 
 # S3 API reference, "Error responses", and the sentences that S3 sends.
 ERRORS: Final[Mapping[str, ErrorKind]] = {
+    "AccessControlListNotSupported": ErrorKind(400, "The bucket does not allow ACLs"),
     "AccessDenied": ErrorKind(403, "Access Denied"),
     "AuthorizationHeaderMalformed": ErrorKind(400, "The authorization header is malformed."),
     "AuthorizationQueryParametersError": ErrorKind(400, "The authorization query parameters are malformed."),
@@ -47,6 +48,9 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "InternalError": ErrorKind(500, "We encountered an internal error. Please try again."),
     "InvalidAccessKeyId": ErrorKind(403, "The AWS Access Key Id you provided does not exist in our records."),
     "InvalidArgument": ErrorKind(400, "Invalid Argument"),
+    "InvalidBucketAclWithObjectOwnership": ErrorKind(
+        400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+    ),
     "InvalidBucketName": ErrorKind(400, "The specified bucket is not valid."),
     "InvalidBucketState": ErrorKind(409, "The request is not valid with the current state of the bucket."),
     "InvalidChunkSizeError": ErrorKind(400, "The size of a chunk is not valid."),
@@ -70,9 +74,13 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "InvalidToken": ErrorKind(400, "The provided token is malformed or otherwise invalid."),
     "InvalidURI": ErrorKind(400, "Couldn't parse the specified URI."),
     "KeyTooLongError": ErrorKind(400, "Your key is too long"),
+    "MalformedACLError": ErrorKind(
+        400, "The XML you provided was not well-formed or did not validate against our published schema"
+    ),
     "MalformedPOSTRequest": ErrorKind(
         400, "The body of your POST request is not well-formed multipart/form-data."
     ),
+    "MalformedPolicy": ErrorKind(400, "Policies must be valid JSON and the first byte must be '{'"),
     "MalformedTrailerError": ErrorKind(
         400,
         "The request contained trailing data that was not well-formed or did not conform to our published schema.",
@@ -85,11 +93,15 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "MethodNotAllowed": ErrorKind(405, "The specified method is not allowed against this resource."),
     "MissingContentLength": ErrorKind(411, "You must provide the Content-Length HTTP header."),
     "MissingRequestBodyError": ErrorKind(400, "Request body is empty."),
+    "MissingSecurityHeader": ErrorKind(400, "Your request was missing a required header"),
     "NoSuchBucket": ErrorKind(404, "The specified bucket does not exist"),
     "NoSuchBucketPolicy": ErrorKind(404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": ErrorKind(404, "The CORS configuration does not exist"),
     "NoSuchKey": ErrorKind(404, "The specified key does not exist."),
     "NoSuchLifecycleConfiguration": ErrorKind(404, "The lifecycle configuration does not exist"),
+    "NoSuchPublicAccessBlockConfiguration": ErrorKind(
+        404, "The public access block configuration was not found"
+    ),
     "NoSuchTagSet": ErrorKind(404, "The TagSet does not exist"),
     "NoSuchUpload": ErrorKind(
         404,
@@ -105,6 +117,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
         409,
         "A conflicting conditional operation is currently in progress against this resource. Please try again.",
     ),
+    "OwnershipControlsNotFoundError": ErrorKind(404, "The bucket ownership controls were not found"),
     "PermanentRedirect": ErrorKind(
         301,
         "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all "
@@ -131,6 +144,9 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "StorageFull": ErrorKind(507, "There is no room for new objects; deletes still have room."),
     "TooManyBuckets": ErrorKind(400, "You have attempted to create more buckets than allowed"),
     "UnexpectedContent": ErrorKind(400, "This request does not support content"),
+    "UnresolvableGrantByEmailAddress": ErrorKind(
+        400, "The email address you provided does not match any account on record."
+    ),
     "XAmzContentSHA256Mismatch": ErrorKind(
         400, "The provided 'x-amz-content-sha256' header does not match what was computed."
     ),

@@ -65,8 +65,6 @@ async def test_metadata_has_a_limit(live: Live) -> None:
     [
         {"x-amz-server-side-encryption": "AES256"},
         {"x-amz-object-lock-mode": "GOVERNANCE"},
-        {"x-amz-grant-read": "id=1"},
-        {"x-amz-acl": "public-read"},
     ],
 )
 async def test_what_is_not_built_is_not_ignored(live: Live, header: dict[str, str]) -> None:
