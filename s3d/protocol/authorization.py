@@ -177,15 +177,9 @@ def _life_s(expires: str) -> int:
     if not _EXPIRES.fullmatch(expires):
         raise S3Error(_QUERY_MALFORMED, "X-Amz-Expires should be a number")
     life_s = int(expires)
-    if life_s < 0:
-        raise S3Error(_QUERY_MALFORMED, "X-Amz-Expires must be non-negative")
-    if life_s == 0:
-        raise S3Error(_QUERY_MALFORMED, "X-Amz-Expires must be at least one second")
-    if life_s > PRESIGN_EXPIRES_MAX_S:
+    if not 1 <= life_s <= PRESIGN_EXPIRES_MAX_S:
         raise S3Error(
-            _QUERY_MALFORMED,
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less "
-            f"than {PRESIGN_EXPIRES_MAX_S} seconds",
+            "AccessDenied", f"X-Amz-Expires must be between 1 and {PRESIGN_EXPIRES_MAX_S} seconds, one week"
         )
     return life_s
 
