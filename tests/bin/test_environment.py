@@ -90,24 +90,16 @@ def test_five_at_once_make_it_once(checkout: Path) -> None:
     assert sum("making the runtime environment" in said for _, said in ended) == 1
     again = start(checkout, "runtime", variables)
     assert again.communicate(timeout=30) == (f"{made}\n", "")
-
-
-def test_new_pins_are_a_new_environment(checkout: Path) -> None:
-    variables = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}
-    first, _ = start(checkout, "runtime", variables).communicate(timeout=60)
     (checkout / "requirements.txt").write_text("# nothing new\n")
-    second, _ = start(checkout, "runtime", variables).communicate(timeout=60)
-    assert first != second
-    assert Path(first.strip()).exists()
+    other, _ = start(checkout, "runtime", variables).communicate(timeout=120)
+    assert other.strip() not in ("", made)
+    assert Path(made).exists()  # new pins never change what a process runs on
 
 
-def test_a_broken_try_is_made_again(checkout: Path) -> None:
-    variables = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}
+def test_a_try_that_broke_is_not_taken_for_an_environment(checkout: Path) -> None:
     (checkout / "requirements.txt").write_text("this is no requirement\n")
-    process = start(checkout, "runtime", variables)
-    process.communicate(timeout=60)
+    process = start(checkout, "runtime", {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable})
+    printed, _ = process.communicate(timeout=120)
     assert process.returncode != 0
-    process = start(checkout, "runtime", variables)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "making the runtime environment" in said
+    assert printed == ""
+    assert not list((checkout / ".venv").glob("*/made"))
