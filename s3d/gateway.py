@@ -16,6 +16,7 @@ import uvloop
 
 from s3d.access.accounts import Accounts
 from s3d.access.administrator import keys_of
+from s3d.access.audit import Audit
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
@@ -42,6 +43,7 @@ from shardd.transport.tls import PeerIdentity
 STOP_GRACE_S: Final = 5.0
 CODING_THREADS: Final = 2
 REPAIR_LOCK: Final = "repair.lock"
+AUDIT_FOLDER: Final = "audit"
 TICK_S: Final = 1.0
 COLLECT_AFTER: Final = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
 COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -95,7 +97,8 @@ class Gateway:
             coding=ThreadPoolExecutor(CODING_THREADS, thread_name_prefix="coding"),
             suspect=suspects.add,
         )
-        store = Store(cluster, LocalLog(state, identity.cluster), state, blobs, accounts, _clock_us)
+        audit = Audit(_audit_file(node, worker))
+        store = Store(cluster, LocalLog(state, identity.cluster), state, blobs, accounts, _clock_us, audit)
         counters = Counters(_counters_folder(), worker)
         app = App(store, Pages(store, counters), counters, host_id=f"quoin-node-{node.id}-{worker}")
         listener = Listener(app.answer, app.refuse, connections_max=cluster.gateway.connections_max)
@@ -114,6 +117,7 @@ class Gateway:
     async def close(self) -> None:
         """Let go of everything, once nothing of it runs."""
         self.counters.save()
+        await _write_audit(self.store.audit)
         await self.store.log.close()
         for client in self.clients:
             await client.close()
@@ -162,6 +166,13 @@ def _bound(node: NodeConfig) -> socket.socket:
     return sock
 
 
+def _audit_file(node: NodeConfig, worker: int) -> Path:
+    """Where a gateway keeps what it decided, beside the shards of its node; each worker has a file of its own."""
+    folder = node.path / AUDIT_FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"gateway-{worker}.jsonl"
+
+
 def _counters_folder() -> Path | None:
     folder = os.environ.get(COUNTERS_VARIABLE)
     return Path(folder) if folder else None
@@ -208,7 +219,15 @@ async def _tick(gateway: Gateway) -> None:
             swept_shards=work.swept_shards,
         )
         gateway.counters.save()
+        await _write_audit(store.audit)
         await asyncio.sleep(TICK_S)
+
+
+async def _write_audit(audit: Audit) -> None:
+    try:
+        await asyncio.to_thread(audit.flush)
+    except OSError as error:  # a full disk, most likely; the next line of the audit says how much is missing
+        log.warning("decisions could not be written: %s", error)
 
 
 def _quieten_collector() -> None:
