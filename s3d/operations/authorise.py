@@ -11,7 +11,7 @@ from s3d.access.public_access import NO_BLOCK, OWNERSHIP_DEFAULT, OWNERSHIPS, Ow
 from s3d.metadata.commands import CreateBucket
 from s3d.metadata.rows import BucketRow, VersionRow
 from s3d.metadata.view import View
-from s3d.operations.call import Call
+from s3d.operations.call import FOUND_NOTHING, NOT_JUDGED, Call
 from s3d.protocol.errors import S3Error
 
 # The documents of a bucket that decide who may do what; where there are none, the owner's keys are all there is.
@@ -176,12 +176,23 @@ def decide(call: Call, view: View, *, action: str, row: BucketRow, at: Named) ->
     if not key or action in _ABOUT_KEYS:
         return judge(call, action, row, key)
     version = view.find(row.incarnation, key.encode(), at.version_id)
+    call.judged = FOUND_NOTHING if version is None else version.sequence
     if version is not None:
         return judge(call, action, row, key, version=version)
     decision = judge(call, action, row, key)
     if decision.explicit:
         return decision
     return GRANTED if may_list(call, row, key) else _UNLISTED
+
+
+def check_judged(call: Call, version: VersionRow, *, row: BucketRow, at: Named) -> None:
+    """Decide again where what is about to be read is not what was decided on: it was just written. AccessDenied."""
+    if call.judged in (NOT_JUDGED, version.sequence):
+        return
+    source = (row, at.key) != (call.row, call.request.target.key)
+    action = action_on("s3:GetObject" if source else call.operation.permission, at.version_id)
+    decision = judge(call, action, row, at.key, version=version)
+    _conclude(call, action, row.name, at.key, decision)
 
 
 def judge(

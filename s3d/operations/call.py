@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.audit import Audit
@@ -18,6 +18,9 @@ from s3d.protocol.routing import Operation, Request
 from s3d.protocol.signature import Verified
 from shardd.contract.blobs import new_blob_id
 from shardd.contract.cluster import Cluster
+
+NOT_JUDGED: Final = 0
+FOUND_NOTHING: Final = -1
 
 
 class RawBody(Protocol):
@@ -58,7 +61,7 @@ class Call:
     """One request; handlers are given authorised ones only.
 
     `row` is its bucket as it was when the request was allowed; None where it names none. `remote`: the address that
-    it came from.
+    it came from. `judged`: the sequence of the version that the decision was about, where it was about one.
     """
 
     operation: Operation
@@ -69,6 +72,7 @@ class Call:
     store: Store
     now_us: int
     row: BucketRow | None = None
+    judged: int = NOT_JUDGED
     remote: str = ""
     request_id: str = ""
 

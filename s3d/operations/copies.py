@@ -11,7 +11,7 @@ from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import Attributes, BucketRow, VersionRow
 from s3d.operations import documents
 from s3d.operations.attributes import attributes_of, refuse_unbuilt
-from s3d.operations.authorise import absent, authorise_source, check_owner
+from s3d.operations.authorise import Named, absent, authorise_source, check_judged, check_owner
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
@@ -137,6 +137,7 @@ def find_source(call: Call) -> Source:
                 "The source of a copy request may not specifically refer to a delete marker.",
             )
         raise S3Error("NoSuchKey", Key=target.key)
+    check_judged(call, version, row=bucket, at=Named(target.key, version_id))
     check_copy_source(call.request.headers, version)
     if version.size > COPY_SIZE_MAX and call.operation.name == "CopyObject":
         raise S3Error(

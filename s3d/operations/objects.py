@@ -7,7 +7,7 @@ from s3d.metadata.commands import PutObject
 from s3d.metadata.rows import VersionRow
 from s3d.metadata.view import View
 from s3d.operations import attributes as headers_of
-from s3d.operations.authorise import absent
+from s3d.operations.authorise import Named, absent, check_judged
 from s3d.operations.bodies import Received, store_body
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
@@ -91,6 +91,7 @@ def find_version(call: Call, view: View) -> VersionRow:
         raise absent(call, call.bucket, call.request.target.key, code)
     if version.delete_marker:
         raise S3Error("MethodNotAllowed", headers={"x-amz-delete-marker": "true"})
+    check_judged(call, version, row=call.bucket, at=Named(call.request.target.key, version_id))
     return version
 
 
