@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from s3d.metadata.rows import NULL_VERSION, STANDARD, Attributes, VersionRow
+from s3d.metadata.rows import STANDARD, Attributes, VersionRow
 from s3d.protocol.conditions import http_date
 from s3d.protocol.errors import S3Error
 
@@ -106,8 +106,6 @@ def reply_headers(
         *named.items(),
     ]
     headers += [(METADATA_PREFIX + name, value) for name, value in attributes.metadata.items()]
-    if version.version_id != NULL_VERSION:
-        headers.append(("x-amz-version-id", version.version_id))
     if attributes.storage_class != STANDARD:
         headers.append(("x-amz-storage-class", attributes.storage_class))
     if version.parts:

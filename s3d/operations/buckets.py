@@ -72,8 +72,3 @@ async def get_location(call: Call) -> Reply:
     return xml_reply(
         documents.location_constraint(call.bucket.region or ("" if region == DEFAULT_REGION else region))
     )
-
-
-async def get_versioning(call: Call) -> Reply:
-    """GetBucketVersioning: empty for a bucket that was never versioned."""
-    return xml_reply(documents.versioning(call.bucket.versioning))

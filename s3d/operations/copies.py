@@ -16,6 +16,7 @@ from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
 from s3d.operations.reply import Reply, xml_reply
+from s3d.operations.versioning import made
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX, Target, valid_bucket_name
 
@@ -30,6 +31,13 @@ class Source:
     bucket: BucketRow
     key: bytes
     version: VersionRow
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What the answer to a copy says of its source."""
+        if not self.bucket.versioning:
+            return []
+        return [("x-amz-copy-source-version-id", self.version.version_id)]
 
 
 async def copy_object(call: Call) -> Reply:
@@ -61,16 +69,13 @@ async def copy_object(call: Call) -> Reply:
 def _result(outcome: Outcome, source: Source) -> Reply:
     if outcome.error:
         raise S3Error(outcome.error)
-    headers = [("x-amz-version-id", outcome.version_id)] if outcome.version_id else []
-    if source.bucket.versioning:
-        headers.append(("x-amz-copy-source-version-id", source.version.version_id))
     body = documents.copy_result(
         "CopyObjectResult",
         etag=outcome.etag,
         modified_us=outcome.modified_us,
         checksums=[*source.version.attributes.checksums.items()],
     )
-    return xml_reply(body, headers=headers)
+    return xml_reply(body, headers=[*made(outcome.version_id), *source.headers])
 
 
 def _attributes(call: Call, source: Source) -> Attributes:

@@ -5,7 +5,6 @@ from typing import Final
 from s3d.metadata.commands import Conditions, DeletedKey, DeleteObjects
 from s3d.metadata.fields import DELETE_KEYS_MAX
 from s3d.metadata.outcomes import Outcome
-from s3d.metadata.rows import NULL_VERSION
 from s3d.operations import documents, orders
 from s3d.operations.authorise import permits
 from s3d.operations.bodies import read_document
@@ -26,12 +25,11 @@ async def delete_object(call: Call) -> Reply:
     outcome = (await _delete(call, (named,)))[0]
     if outcome.error not in _GONE_ALREADY:
         raise S3Error(outcome.error)
-    return Reply(204, headers=_marks(version_id, outcome), length=-1)
+    shown = version_id or (outcome.version_id if call.bucket.versioning else "")
+    return Reply(204, headers=_marks(shown, outcome), length=-1)
 
 
-def _marks(named: str, outcome: Outcome) -> list[tuple[str, str]]:
-    """The headers about versions; a plain DELETE in a bucket without versions has none."""
-    version_id = named or (outcome.version_id if outcome.version_id != NULL_VERSION else "")
+def _marks(version_id: str, outcome: Outcome) -> list[tuple[str, str]]:
     headers = [("x-amz-version-id", version_id)] if version_id else []
     return [*headers, ("x-amz-delete-marker", "true")] if outcome.delete_marker else headers
 

@@ -11,6 +11,7 @@ from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, write_conditions
 from s3d.operations.reply import Reply, no_content, xml_reply
+from s3d.operations.versioning import made
 from s3d.protocol.composite import TYPES, combine
 from s3d.protocol.errors import S3Error
 
@@ -81,7 +82,7 @@ async def complete_upload(call: Call) -> Reply:
     body = documents.upload_completed(
         location, call.bucket.name, call.request.target.key, etag=outcome.etag, checksums=shown
     )
-    return xml_reply(body, headers=[("x-amz-version-id", outcome.version_id)] if outcome.version_id else [])
+    return xml_reply(body, headers=made(outcome.version_id))
 
 
 def _whole_checksums(call: Call, parts: tuple[NamedPart, ...]) -> tuple[dict[str, str], str]:

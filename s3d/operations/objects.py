@@ -14,6 +14,7 @@ from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, check_read, write_conditions
 from s3d.operations.reading import Run, first_and_rest, runs
 from s3d.operations.reply import Reply
+from s3d.operations.versioning import made, marks, marks_of_newest
 from s3d.protocol.conditions import parse_range, range_applies
 from s3d.protocol.errors import S3Error
 
@@ -49,7 +50,7 @@ def _written(received: Received, version_id: str) -> list[tuple[str, str]]:
     headers = [("ETag", f'"{received.etag}"'), *headers_of.checksum_headers(received.checksums)]
     if received.checksums:
         headers.append(("x-amz-checksum-type", "FULL_OBJECT"))
-    return [*headers, ("x-amz-version-id", version_id)] if version_id else headers
+    return [*headers, *made(version_id)]
 
 
 async def head_object(call: Call) -> Reply:
@@ -88,9 +89,11 @@ def find_version(call: Call, view: View) -> VersionRow:
     version = view.find(call.bucket.incarnation, call.key, version_id)
     if version is None:
         code = "NoSuchVersion" if version_id else "NoSuchKey"
-        raise absent(call, call.bucket, call.request.target.key, code)
+        error = absent(call, call.bucket, call.request.target.key, code)
+        error.headers.update(marks_of_newest(call, view, error))
+        raise error
     if version.delete_marker:
-        raise S3Error("MethodNotAllowed", headers={"x-amz-delete-marker": "true"})
+        raise S3Error("MethodNotAllowed", headers=marks(version) | {"Allow": "DELETE"})
     check_judged(call, version, row=call.bucket, at=Named(call.request.target.key, version_id))
     return version
 
@@ -139,6 +142,8 @@ def _read(call: Call, version: VersionRow, start: int, stop: int, partial: bool)
     whole = not partial or (start, stop) == (0, version.size)
     checksums = whole and call.header(_CHECKSUM_MODE).upper() == "ENABLED"
     headers = headers_of.reply_headers(version, checksums=checksums, overrides=overrides)
+    if call.bucket.versioning:
+        headers.append(("x-amz-version-id", version.version_id))
     if partial:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
     return headers

@@ -62,11 +62,10 @@ async def upload_part_copy(call: Call) -> Reply:
         received = await _copy_bytes(call, upload, source, start, stop)
         modified_us = await _commit(call, upload, number, received)
         etag, checksums = received.etag, received.checksums
-    return xml_reply(
-        documents.copy_result(
-            "CopyPartResult", etag=etag, modified_us=modified_us, checksums=[*checksums.items()]
-        )
+    body = documents.copy_result(
+        "CopyPartResult", etag=etag, modified_us=modified_us, checksums=[*checksums.items()]
     )
+    return xml_reply(body, headers=source.headers)
 
 
 async def _copy_bytes(call: Call, upload: UploadRow, source: Source, start: int, stop: int) -> Received:

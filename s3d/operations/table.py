@@ -19,6 +19,7 @@ from s3d.operations import (
     objects,
     parts,
     policies,
+    versioning,
 )
 from s3d.operations.catalog import OPERATIONS
 from s3d.protocol.routing import Handler, Router
@@ -29,7 +30,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "DeleteBucket": buckets.delete_bucket,
     "HeadBucket": buckets.head_bucket,
     "GetBucketLocation": buckets.get_location,
-    "GetBucketVersioning": buckets.get_versioning,
+    "GetBucketVersioning": versioning.get_versioning,
+    "PutBucketVersioning": versioning.put_versioning,
     "GetBucketAcl": acls.get_bucket_acl,
     "PutBucketAcl": acls.put_bucket_acl,
     "GetObjectAcl": acls.get_object_acl,

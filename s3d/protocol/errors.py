@@ -42,6 +42,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
         400,
         "The specified location constraint is incompatible with the region that this request was sent to.",
     ),
+    "IllegalVersioningConfigurationException": ErrorKind(400, "The Versioning element must be specified"),
     "IncompleteBody": ErrorKind(
         400, "You did not provide the number of bytes specified by the Content-Length HTTP header"
     ),
