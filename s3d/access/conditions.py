@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from s3d.access.condition_keys import is_known
-from s3d.access.patterns import expand, fits
+from s3d.access.patterns import expand, fits, literal
 from shardd.contract.errors import QuoinError
 
 VALUES_MAX: Final = 1_000
@@ -226,21 +226,19 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 
 def _operators() -> dict[str, Operator]:
-    def equal(said: str, wanted: str) -> bool:
-        return (
-            fits(wanted.replace("*", "${*}").replace("?", "${?}"), said) if "$" in wanted else said == wanted
-        )
-
     table = {
         "null": Operator(str.__eq__, _boolean),
         "bool": Operator(lambda said, wanted: said.lower() == wanted.lower(), _boolean),
         "binaryequals": Operator(str.__eq__, _binary),
     }
     positive = {
-        "stringequals": ("stringnotequals", Operator(equal, str, patterns=True)),
+        "stringequals": (
+            "stringnotequals",
+            Operator(lambda said, wanted: said == literal(wanted), str, patterns=True),
+        ),
         "stringequalsignorecase": (
             "stringnotequalsignorecase",
-            Operator(lambda said, wanted: equal(said.lower(), wanted.lower()), str, patterns=True),
+            Operator(lambda said, wanted: said.lower() == literal(wanted).lower(), str, patterns=True),
         ),
         "stringlike": (
             "stringnotlike",

@@ -10,6 +10,7 @@ PATTERNS_CACHED_MAX: Final = 4_096
 
 # "${*}", "${?}" and "${$}" are those signs themselves (IAM user guide, "Policy variables").
 _LITERALS: Final = {"${*}": "[*]", "${?}": "[?]", "${$}": "$"}
+_SIGN: Final = re.compile(r"\$\{([*?$])\}")
 _TOKEN: Final = re.compile(r"\$\{[*?$]\}|\[")
 _VARIABLE: Final = re.compile(r"\$\{([^}*?$,]{1,256})(?:, *'([^']{0,256})')?\}")
 _WILD: Final = re.compile(r"[*?$]")
@@ -41,6 +42,11 @@ def expand(pattern: str, value_of: Callable[[str], str | None]) -> str | None:
 
     expanded = _VARIABLE.sub(filled, pattern)
     return None if missing else expanded
+
+
+def literal(text: str) -> str:
+    """`text` where no sign is wild: only the variables for single signs mean another."""
+    return _SIGN.sub(r"\1", text) if "${" in text else text
 
 
 @lru_cache(maxsize=PATTERNS_CACHED_MAX)
