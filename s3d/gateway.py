@@ -1,7 +1,6 @@
 """Owns the process of a gateway: wiring, signals, the end. `python -m s3d.gateway -config FILE -node N [-worker W]`."""
 
 import asyncio
-import gc
 import logging
 import os
 import socket
@@ -37,7 +36,7 @@ from shardd.contract.cluster import Cluster, NodeConfig
 from shardd.contract.errors import ConfigurationError, QuoinError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
-from shardd.transport import readiness
+from shardd.transport import collector, readiness
 from shardd.transport.tls import PeerIdentity
 
 STOP_GRACE_S: Final = 5.0
@@ -45,7 +44,6 @@ CODING_THREADS: Final = 2
 REPAIR_LOCK: Final = "repair.lock"
 AUDIT_FOLDER: Final = "audit"
 TICK_S: Final = 1.0
-COLLECT_AFTER: Final = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
 COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The folder in which the gateways of a node keep their counters."""
 
@@ -139,10 +137,11 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
                 ("repair", gateway.repairer.run()),
                 ("sweep", listener.sweep()),
                 ("tick", _tick(gateway)),
+                ("collector", collector.collect()),
             )
         ]
         await listener.listen(_bound(node))
-        _quieten_collector()
+        collector.quieten()
         await fleet.first_round()
         readiness.announce()
         await stopping.wait()
@@ -228,13 +227,6 @@ async def _write_audit(audit: Audit) -> None:
         await asyncio.to_thread(audit.flush)
     except OSError as error:  # a full disk, most likely; the next line of the audit says how much is missing
         log.warning("decisions could not be written: %s", error)
-
-
-def _quieten_collector() -> None:
-    """What was made so far stays; what requests make is freed by counting, so the collector may look rarely."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Owns the process of a shard server: wiring, signals, the end. `python -m shardd.daemon -config FILE -node N`."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -18,13 +17,12 @@ from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import ShardStore
 from shardd.service import ShardService
-from shardd.transport import holds, readiness
+from shardd.transport import collector, holds, readiness
 from shardd.transport.endpoint import ServerEndpoint, load_engine
 from shardd.transport.engine import EngineSettings
 from shardd.transport.tls import PeerIdentity
 
 STOP_GRACE_S = 4.0
-COLLECT_AFTER = (50_000, 50, 100)  # allocations; a hot path makes garbage that counting frees
 
 log = logging.getLogger("shardd")
 
@@ -81,21 +79,16 @@ async def _serve(cluster: Cluster, node: NodeConfig) -> None:
             handler=service.handle,
         )
         endpoint.listen(node.host, node.port)
-        _quieten_collector()
+        collector.quieten()
         readiness.announce()
         log.info("serving on %s:%d", node.host, node.port)
+        collecting = asyncio.create_task(collector.collect(), name="collector")
         await stopping.wait()
+        collecting.cancel()
         await endpoint.close(grace_s=STOP_GRACE_S)
         await service.stop()
     finally:
         store.close()
-
-
-def _quieten_collector() -> None:
-    """What was made so far stays; what requests make is freed by counting, so the collector may look rarely."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 if __name__ == "__main__":
