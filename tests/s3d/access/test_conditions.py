@@ -140,7 +140,7 @@ def test_variables_are_what_the_request_says_and_never_wild() -> None:
         "StringLike", "s3:prefix", "home/${aws:username}/*", said | {"s3:prefix": ("home/anna/x",)}
     )
     assert not meets("StringLike", "s3:prefix", "home/${aws:userid}/*", said)
-    assert meets("StringLike", "s3:prefix", "home/${aws:userid, 'ann${*}'}/*", said)
+    assert meets("StringLike", "s3:prefix", "home/${aws:userid, 'ann*'}/*", said)
     assert not meets("StringNotLike", "s3:prefix", "home/${aws:username}/*", said)
 
 

@@ -21,7 +21,7 @@ from s3d.access.policy_language import (
 ANN = Identity("111111111111", "arn:aws:iam::111111111111:user/ann")
 BOB = Identity("222222222222", "arn:aws:iam::222222222222:user/bob")
 NOBODY = Identity()
-STATEMENT = {
+STATEMENT: dict[str, object] = {
     "Effect": "Allow",
     "Principal": "*",
     "Action": "s3:GetObject",
@@ -42,7 +42,8 @@ def document(*statements: Mapping[str, object], **top: object) -> bytes:
 def policy(*statements: Mapping[str, object]) -> Policy:
     """The policy of "photos" with statements that differ from STATEMENT so; None leaves a field out."""
     said = [
-        {key: value for key, value in (STATEMENT | each).items() if value is not None} for each in statements
+        {key: value for key, value in {**STATEMENT, **each}.items() if value is not None}
+        for each in statements
     ]
     return parse_policy(document(*said), "photos")
 
