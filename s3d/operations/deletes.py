@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from s3d.metadata.commands import Conditions, DeletedKey, DeleteObjects
+from s3d.metadata.commands import DeletedKey, DeleteObjects
 from s3d.metadata.fields import DELETE_KEYS_MAX
 from s3d.metadata.outcomes import Outcome
 from s3d.operations import documents, orders
 from s3d.operations.authorise import permits
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
-from s3d.operations.preconditions import write_conditions
+from s3d.operations.preconditions import delete_conditions
 from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.errors import ERRORS, S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX
@@ -21,7 +21,7 @@ _GONE_ALREADY: Final = ("", "NoSuchKey", "NoSuchVersion")
 async def delete_object(call: Call) -> Reply:
     """DeleteObject: 204, also where there was nothing."""
     version_id = call.argument("versionId")
-    named = DeletedKey(call.key, version_id, write_conditions(call))
+    named = DeletedKey(call.key, version_id, delete_conditions(call))
     outcome = (await _delete(call, (named,)))[0]
     if outcome.error not in _GONE_ALREADY:
         raise S3Error(outcome.error)
@@ -52,7 +52,7 @@ async def delete_objects(call: Call) -> Reply:
         else:
             allowed.append(item)
     outcomes = await _delete(
-        call, tuple(DeletedKey(item.key.encode(), item.version_id, Conditions(item.etag)) for item in allowed)
+        call, tuple(DeletedKey(item.key.encode(), item.version_id, item.conditions) for item in allowed)
     )
     for item, outcome in zip(allowed, outcomes, strict=True):
         answers.append(_answer(item, outcome))

@@ -51,11 +51,11 @@ class Asked:
         """The same, for the metadata."""
         return Query(incarnation, self.prefix.encode(), self.delimiter.encode(), self.limit)
 
-    def echo(self, limit_name: str, extra: str = "") -> str:
-        """The parameters, as every answer repeats them."""
+    def echo(self, limit_name: str, extra: str = "", *, plain_prefix: bool = False) -> str:
+        """The parameters, as every answer repeats them. `plain_prefix`: the prefix is not encoded."""
         return "".join(
             (
-                f"<Prefix>{self.written(self.prefix)}</Prefix>",
+                f"<Prefix>{(escape if plain_prefix else self.written)(self.prefix)}</Prefix>",
                 f"<Delimiter>{self.written(self.delimiter)}</Delimiter>" if self.delimiter else "",
                 element(limit_name, self.limit),
                 element("EncodingType", self.encoding) if self.encoding else "",
@@ -101,7 +101,10 @@ class Owners(dict[str, str]):
 
 
 async def list_objects(call: Call) -> Reply:
-    """ListObjects, the first version: goes on behind a marker that is a key or a common prefix."""
+    """ListObjects, the first version: goes on behind a marker that is a key or a common prefix.
+
+    botocore decodes no Prefix in this answer, though it does in all the others: here it is repeated as it was meant.
+    """
     asked = _asked(call, "max-keys")
     marker = call.argument("marker")
     with call.store.state.view() as view:
@@ -111,7 +114,7 @@ async def list_objects(call: Call) -> Reply:
         document(
             "ListBucketResult",
             element("Name", call.bucket.name),
-            asked.echo("MaxKeys", f"<Marker>{asked.written(marker)}</Marker>"),
+            asked.echo("MaxKeys", f"<Marker>{asked.written(marker)}</Marker>", plain_prefix=True),
             f"<NextMarker>{following}</NextMarker>" if following else "",
             element("IsTruncated", page.truncated),
             _contents(page, asked, Owners(call)),

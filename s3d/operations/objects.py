@@ -125,9 +125,7 @@ def _part_extent(call: Call, view: View, version: VersionRow) -> tuple[int, int]
         return 0, version.size
     found = view.part_of(version, number) if version.parts else None
     if found is None:
-        raise S3Error(
-            "InvalidPartNumber", ActualPartCount=str(version.parts or 1), PartNumberRequested=str(number)
-        )
+        raise S3Error("InvalidPart", ActualPartCount=str(version.parts or 1), PartNumberRequested=str(number))
     offset, part = found
     return offset, offset + part.size
 

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from s3d.metadata.commands import NamedPart
+from s3d.metadata.commands import ANY, Conditions, NamedPart
 from s3d.metadata.fields import PARTS_MAX
+from s3d.protocol.conditions import parse_modified, parse_size
 from s3d.protocol.errors import S3Error
 from s3d.protocol.xml import Node, XmlError, parse
 
@@ -19,7 +20,7 @@ class ObjectIdentifier:
 
     key: str
     version_id: str = ""
-    etag: str = ""
+    conditions: Conditions = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,36 @@ def _identifier(node: Node) -> ObjectIdentifier:
     key = node.text_of("Key")
     if not key:
         raise S3Error("MalformedXML")
-    return ObjectIdentifier(
-        key, (node.text_of("VersionId") or "").strip(), bare_etag(node.text_of("ETag") or "")
+    return ObjectIdentifier(key, (node.text_of("VersionId") or "").strip(), _conditions(node))
+
+
+def _conditions(node: Node) -> Conditions:
+    etag, modified, size = (node.text_of(name) for name in ("ETag", "LastModifiedTime", "Size"))
+    if etag is None and modified is None and size is None:
+        return ANY
+    return Conditions(
+        bare_etag(etag or ""),
+        "",
+        parse_modified(modified) if modified else -1,
+        parse_size(size) if size else -1,
     )
 
 
 def read_parts(raw: bytes) -> tuple[NamedPart, ...]:
-    """The document of CompleteMultipartUpload: its parts as they stand there. MalformedXML, InvalidArgument."""
+    """The document of CompleteMultipartUpload: its parts as they stand there. MalformedXML, InvalidArgument.
+
+    A number that follows itself with another ETag is a part that was sent again: the later one counts.
+    """
     root = _root(raw, "CompleteMultipartUpload")
     nodes = [child for child in root.children if child.name == "Part"]
     if not 1 <= len(nodes) <= PARTS_MAX:
         raise S3Error("MalformedXML")
-    return tuple(map(_part, nodes))
+    parts: list[NamedPart] = []
+    for part in map(_part, nodes):
+        if parts and parts[-1].number == part.number and parts[-1].etag != part.etag:
+            parts.pop()
+        parts.append(part)
+    return tuple(parts)
 
 
 def _part(node: Node) -> NamedPart:

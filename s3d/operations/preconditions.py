@@ -1,12 +1,16 @@
 """Owns where conditions of a request meet rows: once before a body is read, as commands do again at the commit."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from s3d.metadata.commands import ANY, Conditions
 from s3d.metadata.rows import VersionRow
 from s3d.operations.call import Call
 from s3d.protocol import conditions
 from s3d.protocol.errors import S3Error
+
+_IF_MODIFIED: Final = "x-amz-if-match-last-modified-time"
+_IF_SIZE: Final = "x-amz-if-match-size"
 
 
 def check_read(headers: Mapping[str, str], version: VersionRow) -> None:
@@ -28,6 +32,20 @@ def write_conditions(call: Call) -> Conditions:
     return Conditions(wanted.if_match, wanted.if_none_match)
 
 
+def delete_conditions(call: Call) -> Conditions:
+    """The conditions of DeleteObject: on the version that is deleted. Raises NotImplemented, InvalidArgument."""
+    wanted, headers = write_conditions(call), call.request.headers
+    modified, size = headers.get(_IF_MODIFIED), headers.get(_IF_SIZE)
+    if modified is None and size is None:
+        return wanted
+    return Conditions(
+        wanted.if_match,
+        wanted.if_none_match,
+        -1 if modified is None else conditions.parse_modified(modified),
+        -1 if size is None else conditions.parse_size(size),
+    )
+
+
 def check_live(call: Call, wanted: Conditions) -> None:
     """Refuse now what would be refused at the commit, before its body is sent: NoSuchKey, PreconditionFailed."""
     if wanted is ANY:
@@ -39,5 +57,5 @@ def check_live(call: Call, wanted: Conditions) -> None:
             raise S3Error("NoSuchKey", Key=call.request.target.key)
         if wanted.if_match not in ("*", current.etag):
             raise S3Error("PreconditionFailed", Condition="If-Match")
-    if wanted.if_none_match and current is not None:
+    if current is not None and wanted.if_none_match in ("*", current.etag):
         raise S3Error("PreconditionFailed", Condition="If-None-Match")

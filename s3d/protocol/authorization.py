@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from s3d.protocol.conditions import parse_http_date
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import Request
-from s3d.protocol.sigv4 import ALGORITHM, SERVICE, TERMINATOR, epoch_s
+from s3d.protocol.sigv4 import ALGORITHM, SERVICE, TERMINATOR, compact, epoch_s
 
 PRESIGN_EXPIRES_MAX_S: Final = 604_800
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
@@ -88,7 +89,7 @@ def _header_claim(request: Request, authorization: str, *, region: str) -> Claim
     if found is None:
         raise _unreadable(authorization)
     credential, signed_headers, signature = found.groups()
-    amz_date = headers.get("x-amz-date", "")
+    amz_date = headers["x-amz-date"] if "x-amz-date" in headers else _compact(headers.get("date", ""))
     signed_at_s = epoch_s(amz_date)
     if signed_at_s is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
@@ -106,6 +107,12 @@ def _header_claim(request: Request, authorization: str, *, region: str) -> Claim
         signed_at_s,
         headers["x-amz-content-sha256"],
     )
+
+
+def _compact(date: str) -> str:
+    """A Date header as x-amz-date would say it; a signer may use either."""
+    date_s = parse_http_date(date)
+    return "" if date_s is None else compact(date_s)
 
 
 def _query_claim(request: Request, *, region: str) -> Claim:

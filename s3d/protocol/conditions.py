@@ -19,6 +19,7 @@ COPY_SOURCE_PREFIX: Final = "x-amz-copy-source-"
 
 _ETAG: Final = re.compile(r'\s*(?:(W/)?"([!#-~]*)"|([!#-+\--~]+))\s*(?:,|$)', re.ASCII)
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII | re.IGNORECASE)
+_SIZE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _COPY_RANGE: Final = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
 
 
@@ -41,7 +42,7 @@ class Tags:
 
 @dataclass(frozen=True, slots=True)
 class WriteConditions:
-    """What a write asks of the live object: `if_match` an ETag without quotes, "*" or ""; `if_none_match` "*" or ""."""
+    """What a write asks of the live object: each an ETag without quotes, "*", or "" where nothing is asked."""
 
     if_match: str = ""
     if_none_match: str = ""
@@ -100,20 +101,39 @@ def check_copy_source(headers: Mapping[str, str], *, etag: str, modified_s: int)
 def read_write_conditions(headers: Mapping[str, str]) -> WriteConditions:
     """The conditions of PutObject, CompleteMultipartUpload, CopyObject and DeleteObject.
 
-    Raises NotImplemented (501) for the forms that S3 does not take on a write: If-None-Match with anything but a
-    star, more than one ETag, both headers at once.
+    If-None-Match takes an ETag as well as a star (RFC 9110, 13.1.2; S3 documents the star only). Raises
+    NotImplemented (501) for the forms that no write takes: more than one ETag, a weak one, both headers at once.
     """
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
-    if none_match is not None and (none_match.strip() != "*" or match is not None):
+    if match is not None and none_match is not None:
         raise S3Error("NotImplemented", Header="If-None-Match")
-    if match is None:
-        return WriteConditions(if_none_match="*" if none_match is not None else "")
-    tags = parse_tags(match)
+    if none_match is not None:
+        return WriteConditions(if_none_match=_one_tag(none_match, "If-None-Match"))
+    return WriteConditions(if_match=_one_tag(match, "If-Match")) if match is not None else WriteConditions()
+
+
+def _one_tag(value: str, header: str) -> str:
+    tags = parse_tags(value)
     if tags.anything:
-        return WriteConditions(if_match="*")
+        return "*"
     if len(tags.strong) != 1 or tags.weak:
-        raise S3Error("NotImplemented", Header="If-Match")
-    return WriteConditions(if_match=tags.strong[0])
+        raise S3Error("NotImplemented", Header=header)
+    return tags.strong[0]
+
+
+def parse_modified(value: str) -> int:
+    """Seconds since 1970 of the Last-Modified that a delete asks for. Raises InvalidArgument."""
+    modified_s = parse_http_date(value.strip())
+    if modified_s is None or modified_s < 0:
+        raise S3Error("InvalidArgument", "The last modified time is not a date.", ArgumentValue=value[:64])
+    return modified_s
+
+
+def parse_size(value: str) -> int:
+    """The bytes that a delete asks the object to have. Raises InvalidArgument."""
+    if not _SIZE.fullmatch(value.strip()):
+        raise S3Error("InvalidArgument", "The size is not a number of bytes.", ArgumentValue=value[:64])
+    return int(value)
 
 
 def parse_range(value: str, size: int) -> tuple[int, int] | None:
@@ -143,7 +163,10 @@ def parse_range(value: str, size: int) -> tuple[int, int] | None:
 
 
 def parse_copy_range(value: str, size: int) -> tuple[int, int]:
-    """(first byte, byte after the last) of x-amz-copy-source-range, which S3 reads strictly. Raises InvalidArgument."""
+    """(first byte, byte after the last) of x-amz-copy-source-range, which S3 reads strictly.
+
+    Raises InvalidArgument, and InvalidRange (416) for bytes that the source has not.
+    """
     found = _COPY_RANGE.fullmatch(value)
     if found is None or int(found[1]) > int(found[2]):
         raise S3Error(
@@ -155,10 +178,9 @@ def parse_copy_range(value: str, size: int) -> tuple[int, int]:
         )
     if int(found[2]) >= size:
         raise S3Error(
-            "InvalidArgument",
+            "InvalidRange",
             f"Range specified is not valid for source object of size: {size}",
-            ArgumentName="x-amz-copy-source-range",
-            ArgumentValue=value,
+            RangeRequested=value,
         )
     return int(found[1]), int(found[2]) + 1
 

@@ -79,6 +79,11 @@ def epoch_s(amz_date: str) -> int | None:
         return None
 
 
+def compact(time_s: float) -> str:
+    """A time in seconds since 1970 as x-amz-date has it."""
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
 def iso(time_s: float) -> str:
     """A time in seconds since 1970 as errors of S3 show it."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

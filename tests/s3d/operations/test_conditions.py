@@ -37,6 +37,14 @@ async def test_a_write_that_is_refused_stores_nothing(live: Live) -> None:
     assert (await live.ok("GET", "/bucket/key")).body == b"body"
 
 
+async def test_a_write_that_wants_another_object_than_one(live: Live) -> None:
+    etag = (await live.ok("PUT", "/bucket/key", b"body")).headers["etag"]
+    same = await live.ask("PUT", "/bucket/key", b"new", headers={"If-None-Match": etag})
+    assert (same.status, same.code) == (412, "PreconditionFailed")
+    await live.ok("PUT", "/bucket/key", b"new", headers={"If-None-Match": '"other"'})
+    assert (await live.ok("GET", "/bucket/key")).body == b"new"
+
+
 async def test_of_racing_writers_one_wins(live: Live) -> None:
     bodies = [b"%d" % number for number in range(16)]
     answers = await asyncio.gather(

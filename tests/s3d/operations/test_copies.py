@@ -118,7 +118,7 @@ async def test_parts_are_copied_by_range_and_whole(filled: Live) -> None:
     assert (await filled.ok("GET", "/bucket/key")).body == big + big[5:200_005]
 
 
-@pytest.mark.parametrize("value", ["bytes=0-", "bytes=-5", "0-5", "bytes=9-3", "bytes=0-99999999"])
+@pytest.mark.parametrize("value", ["bytes=0-", "bytes=-5", "0-5", "bytes=9-3"])
 async def test_copied_ranges_are_read_strictly(filled: Live, value: str) -> None:
     upload = (await filled.ok("POST", "/bucket/key", query="uploads")).text("UploadId")
     sent = {"x-amz-copy-source": "/bucket/a", "x-amz-copy-source-range": value}

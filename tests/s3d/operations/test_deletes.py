@@ -51,6 +51,44 @@ async def test_a_condition_on_a_delete(live: Live) -> None:
         await live.ok("DELETE", "/bucket/key", headers={"If-Match": put.headers["etag"]})
 
 
+async def test_a_delete_may_want_a_size_and_a_time(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    modified = (await live.ok("HEAD", "/bucket/key")).headers["last-modified"]
+    size, time = "x-amz-if-match-size", "x-amz-if-match-last-modified-time"
+    for wrong in (
+        {size: "5"},
+        {time: "Fri, 21 Nov 2014 08:00:00 GMT"},
+        {size: "4", time: "2014-11-21T08:00:00Z"},
+    ):
+        answer = await live.ask("DELETE", "/bucket/key", headers=wrong)
+        assert (answer.status, answer.code) == (412, "PreconditionFailed")
+    for bad in ({size: "four"}, {time: "now"}):
+        assert (await live.ask("DELETE", "/bucket/key", headers=bad)).code == "InvalidArgument"
+    await live.ok("DELETE", "/bucket/key", headers={size: "4", time: modified})
+    assert (await live.ask("GET", "/bucket/key")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("<ETag>0123</ETag>", "<ETag>*</ETag>"),
+        ("<Size>5</Size>", "<Size>4</Size>"),
+        (
+            "<LastModifiedTime>2014-11-21T08:00:00Z</LastModifiedTime>",
+            "<ETag>841a2d689ad86bd1611447453c22c6fc</ETag>",
+        ),
+    ],
+)
+async def test_each_key_has_its_own_conditions(live: Live, wrong: str, right: str) -> None:
+    for key in ("a", "b"):
+        await live.ok("PUT", f"/bucket/{key}", b"body")
+    answer = await delete(
+        live, f"<Delete><Object><Key>a</Key>{wrong}</Object><Object><Key>b</Key>{right}</Object></Delete>"
+    )
+    assert answer.texts("Error/Code") == ["PreconditionFailed"]
+    assert answer.texts("Deleted/Key") == ["b"]
+
+
 async def test_many_keys_at_once(live: Live) -> None:
     for key in ("a", "b/c", "d"):
         await live.ok("PUT", f"/bucket/{key}", b"body")

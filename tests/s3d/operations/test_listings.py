@@ -14,6 +14,14 @@ async def filled(live: Live) -> Live:
     return live
 
 
+async def test_what_is_repeated_is_encoded_like_the_keys(live: Live) -> None:
+    for version in ("list-type=2", "versions", "uploads"):
+        listed = await live.ok("GET", "/bucket", query=f"{version}&prefix=a\n&encoding-type=url")
+        assert listed.text("Prefix") == "a%0A"
+    first = await live.ok("GET", "/bucket", query="prefix=a\n&encoding-type=url&delimiter= ")
+    assert (first.text("Prefix"), first.text("Delimiter")) == ("a\n", "%20")
+
+
 async def test_all_keys_in_order(filled: Live) -> None:
     listed = await filled.ok("GET", "/bucket", query="list-type=2")
     assert tuple(listed.texts("Contents/Key")) == KEYS

@@ -10,7 +10,9 @@ from s3d.protocol.conditions import (
     http_date,
     parse_copy_range,
     parse_http_date,
+    parse_modified,
     parse_range,
+    parse_size,
     parse_tags,
     range_applies,
     read_write_conditions,
@@ -110,7 +112,9 @@ def test_conditions_of_a_copys_source(condition: str, value: str, fails: bool) -
         ({"if-match": f'"{ETAG}"'}, WriteConditions(if_match=ETAG)),
         ({"if-match": ETAG}, WriteConditions(if_match=ETAG)),
         ({"if-match": "*"}, WriteConditions(if_match="*")),
-        ({"if-none-match": ETAG}, "NotImplemented"),
+        ({"if-none-match": ETAG}, WriteConditions(if_none_match=ETAG)),
+        ({"if-none-match": f'"{ETAG}"'}, WriteConditions(if_none_match=ETAG)),
+        ({"if-none-match": f'"{ETAG}", "{OTHER}"'}, "NotImplemented"),
         ({"if-none-match": "*", "if-match": ETAG}, "NotImplemented"),
         ({"if-match": f'"{ETAG}", "{OTHER}"'}, "NotImplemented"),
         ({"if-match": f'W/"{ETAG}"'}, "NotImplemented"),
@@ -175,13 +179,33 @@ def test_ranges(value: str, size: int, expected: tuple[int, int] | int | None) -
     assert (caught.value.status, caught.value.headers["Content-Range"]) == (416, f"bytes */{size}")
 
 
-@pytest.mark.parametrize(
-    "value", ["", "0-1", "bytes=-1", "bytes=0-", "bytes=3-2", "bytes=0-10", "bytes=0-\u0661"]
-)
+@pytest.mark.parametrize("value", ["", "0-1", "bytes=-1", "bytes=0-", "bytes=3-2", "bytes=0-\u0661"])
 def test_bad_ranges_of_a_copy(value: str) -> None:
     assert parse_copy_range("bytes=0-9", 10) == (0, 10)
     with pytest.raises(S3Error) as caught:
         parse_copy_range(value, 10)
+    assert caught.value.code == "InvalidArgument"
+
+
+def test_a_range_that_the_source_of_a_copy_has_not() -> None:
+    with pytest.raises(S3Error) as caught:
+        parse_copy_range("bytes=0-10", 10)
+    assert (caught.value.code, caught.value.status) == ("InvalidRange", 416)
+
+
+@pytest.mark.parametrize("value", ["", "yesterday", "-1", "2025-11-21T25:00:00Z"])
+def test_dates_that_no_delete_takes(value: str) -> None:
+    assert parse_modified("Fri, 21 Nov 2025 08:00:00 GMT") == parse_modified("2025-11-21T08:00:00Z")
+    with pytest.raises(S3Error) as caught:
+        parse_modified(value)
+    assert caught.value.code == "InvalidArgument"
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1e3", "\u0661", "9" * 16])
+def test_sizes_that_no_delete_takes(value: str) -> None:
+    assert parse_size("12") == 12
+    with pytest.raises(S3Error) as caught:
+        parse_size(value)
     assert caught.value.code == "InvalidArgument"
 
 

@@ -88,6 +88,15 @@ def test_what_botocore_signs_is_taken(method: str, target: str) -> None:
     assert presigned(method, target, headers=headers).verify().mechanism is Mechanism.QUERY
 
 
+def test_a_date_header_stands_in_for_x_amz_date() -> None:
+    wire = signed("GET", "/bucket", headers={"Date": "whatever botocore puts here instead"})
+    assert wire.header("Date").startswith("Fri, 21 Nov 2025 08:00:00 ")
+    assert wire.verify().access_key == ACCESS_KEY
+    with pytest.raises(S3Error) as caught:
+        wire.with_header("Date", "Fri, 21 Nov 2025 08:00:01 GMT").verify()
+    assert caught.value.code == MISMATCH
+
+
 @pytest.mark.parametrize(
     ("signed_target", "sent"),
     [
