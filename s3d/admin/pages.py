@@ -48,10 +48,13 @@ class Pages:
     def _ready(self) -> Reply:
         """200 when a PUT would be acknowledged now."""
         fleet = self._store.blobs.fleet
-        if self._store.blobs.can_write():
+        if self._store.log.closed:
+            cause = "the metadata log takes no commands"
+        elif not self._store.blobs.can_write():
+            cause = f"{len(fleet.up())} of {len(fleet.nodes)} nodes are up"
+        else:
             return _text(200, "ready\n")
-        up, nodes = len(fleet.up()), len(fleet.nodes)
-        reply = _text(503, f"a PUT would not be acknowledged: {up} of {nodes} nodes are up\n")
+        reply = _text(503, f"a PUT would not be acknowledged: {cause}\n")
         reply.headers = [*reply.headers, ("Retry-After", str(RETRY_AFTER_S))]
         return reply
 

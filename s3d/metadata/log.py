@@ -1,6 +1,7 @@
 """Owns the order of commands: the Log port, and LocalLog, the log of one machine; never decides an outcome."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,23 @@ from shardd.contract.errors import QuoinError
 BATCH_WEIGHT_MAX = 2_000  # keys, parts or plain commands in one transaction: the others' wait for their turn
 DEAD_READERS_EVERY = 1_024  # batches
 
+# What a command may meet that ends it and nothing else: faults of the state, and of this program.
+FAULTS = (
+    StateError,
+    RowError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+log = logging.getLogger(__name__)
+
 
 class LogClosedError(QuoinError):
     """The log takes no more commands. None of those given was applied."""
@@ -34,6 +52,10 @@ class LogMismatchError(QuoinError):
 
 class Log(Protocol):
     """Orders commands and has them applied. What it acknowledged is durable and seen by every later view."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no commands, by `close` or because its writer ended."""
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply `commands` in order, together, perhaps among others; their outcomes, once durable.
@@ -79,6 +101,7 @@ class LocalLog:
         self._state = state
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._closed = False
+        self._closing = threading.Lock()  # so that nothing is queued behind the last look of the writer
         self._adopt(uuid)
         self._thread = threading.Thread(target=self._write, name="metadata-log", daemon=True)
         self._thread.start()
@@ -94,13 +117,18 @@ class LocalLog:
             row = AppliedRow(uuid, applied.index)
             writes.put(tables.APPLIED, keys.APPLIED, encode_row(keys.APPLIED, row))
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         for command in commands:
             check_command(command)
-        if self._closed:
-            raise LogClosedError("the log is closed")
         entry = _Entry(commands, asyncio.get_running_loop().create_future())
-        self._queue.put(entry)
+        with self._closing:
+            if self._closed:
+                raise LogClosedError("the log is closed")
+            self._queue.put(entry)
         return await entry.future
 
     async def barrier(self) -> None:
@@ -126,9 +154,10 @@ class LocalLog:
                 self._commit(entry)
                 batches += 1
                 if batches % DEAD_READERS_EVERY == 0:
-                    self._state.forget_dead_readers()
+                    self._forget_dead_readers()
         finally:
-            self._closed = True
+            with self._closing:
+                self._closed = True
             self._fail_waiting()
 
     def _commit(self, first: _Entry) -> None:
@@ -136,9 +165,11 @@ class LocalLog:
         try:
             with self._state.write() as writes:
                 self._take(batch)
-                for entry in batch:
-                    entry.result = [apply(writes, command) for command in entry.commands]
-        except (StateError, RowError):
+                results = [[apply(writes, command) for command in entry.commands] for entry in batch]
+            # Not before the commit: a fault in any entry undoes them all.
+            for entry, result in zip(batch, results, strict=True):
+                entry.result = result
+        except FAULTS:
             for entry in batch:
                 self._commit_alone(entry)
         finally:
@@ -161,9 +192,21 @@ class LocalLog:
         """A transaction of its own for one append, so that its fault is not its neighbours'."""
         try:
             with self._state.write() as writes:
-                entry.result = [apply(writes, command) for command in entry.commands]
+                result = [apply(writes, command) for command in entry.commands]
+            entry.result = result
         except (StateError, RowError) as error:
             entry.result = error
+        except FAULTS as error:
+            log.exception(
+                "a command was not applied: %s", ", ".join(type(c).__name__ for c in entry.commands)
+            )
+            entry.result = LogFailedError(f"the log met a fault of its own: {error!r}")
+
+    def _forget_dead_readers(self) -> None:
+        try:
+            self._state.forget_dead_readers()
+        except StateError as error:  # the pages of the dead are kept a while longer
+            log.warning("dead readers are not forgotten: %s", error)
 
     def _fail_waiting(self) -> None:
         batch = [entry for _ in range(self._queue.qsize()) if (entry := self._queue.get_nowait())]

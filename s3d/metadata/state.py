@@ -209,8 +209,14 @@ class State:
             raise StateError(str(error)) from error
 
     def forget_dead_readers(self) -> int:
-        """Free the views of processes that were killed, which would keep old pages from being used again."""
-        return int(self.environment.reader_check())
+        """Free the views of processes that were killed, which would keep old pages from being used again.
+
+        Raises StateError.
+        """
+        try:
+            return int(self.environment.reader_check())
+        except lmdb.Error as error:
+            raise StateError(str(error)) from error
 
     def copy(self, folder: Path) -> int:
         """Write a compacted copy of what is committed now into the empty `folder`, synced; the index it stands at."""

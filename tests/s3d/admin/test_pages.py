@@ -35,6 +35,13 @@ async def test_health_and_readiness(live: Live) -> None:
     assert (await live.ask("GET", "/-/health", key="")).status == 200
 
 
+async def test_a_gateway_whose_log_takes_nothing_is_not_ready(live: Live) -> None:
+    await live.store.log.close()
+    answer = await live.ask("GET", "/-/ready", key="")
+    assert answer.status == 503 and b"log" in answer.body
+    assert (await live.ask("PUT", "/bucket/key", b"body")).code == "ServiceUnavailable"
+
+
 async def test_too_few_nodes_are_an_honest_503(live: Live) -> None:
     await live.ok("PUT", "/bucket/key", b"body")
     for node in list(live.nodes.values())[:3]:

@@ -34,6 +34,10 @@ class MemoryLog:
         self._state = state
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         for command in commands:
             check_command(command)

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from s3d.metadata import keys, tables
-from s3d.metadata.log import LocalLog, LogMismatchError
+from s3d.metadata.commands import Command, PutObject
+from s3d.metadata.log import LocalLog, LogClosedError, LogFailedError, LogMismatchError
+from s3d.metadata.machine import apply
+from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import RowChecksumError
 from s3d.metadata.state import State, StateFullError
 from tests.contract_suites.log import LogContract, create, put
@@ -77,6 +80,51 @@ async def test_a_damaged_row_fails_its_own_command_and_no_other(log: LocalLog, s
         *(log.append([put(key)]) for key in (b"whole", b"damaged", b"new")), return_exceptions=True
     )
     assert [type(answer) for answer in answers] == [list, RowChecksumError, list]
+
+
+def poisoned(writes: tables.Tables, command: Command) -> Outcome:
+    """Apply, with a fault of its own for one key."""
+    outcome = apply(writes, command)
+    if isinstance(command, PutObject) and command.key == b"poison":
+        raise KeyError(command.key)
+    return outcome
+
+
+async def test_what_a_fault_undid_is_not_acknowledged_and_the_log_goes_on(
+    log: LocalLog, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [made] = await log.append([create()])
+    monkeypatch.setattr("s3d.metadata.log.apply", poisoned)
+    with state.write():  # all of them wait for the turn, so they are one batch
+        told = [asyncio.ensure_future(log.append([put(key)])) for key in (b"before", b"poison", b"after")]
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*told, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [list, LogFailedError, list]
+    [outcome] = await log.append([put(b"later")])
+    assert outcome.error == "" and not log.closed
+    with state.view() as view:
+        assert stored_keys(view.reads) == {b"before", b"after", b"later"}
+        assert all(view.current(made.incarnation, key) for key in stored_keys(view.reads))
+        check(view.reads)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_log_whose_writer_ended_says_so_and_leaves_nobody_waiting(
+    log: LocalLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.append([create()])
+
+    def end(writes: tables.Tables, command: Command) -> Outcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s3d.metadata.log.apply", end)
+    answers = await asyncio.gather(
+        *(log.append([put(b"k%d" % n)]) for n in range(50)), return_exceptions=True
+    )
+    assert {type(answer) for answer in answers} <= {LogFailedError, LogClosedError}
+    assert log.closed
+    with pytest.raises(LogClosedError):
+        await log.append([put(b"late")])
 
 
 async def test_a_full_state_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
