@@ -181,6 +181,16 @@ class PutObjectSetting(Command, frozen=True, array_like=True, tag=True, kw_only=
     incarnation: Sequence = 0
 
 
+class PutObjectTags(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Give a version these tags in place of those it has; nothing else of it changes. Errors: PutObjectSetting's."""
+
+    bucket: Name
+    key: Key
+    tags: dict[str, str]
+    version_id: str = ""
+    incarnation: Sequence = 0
+
+
 class CreateUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Begin a multipart upload. `upload`: the id, ASCII; one that grows with time lists in S3's order. NoSuchBucket."""
 
@@ -321,6 +331,7 @@ AnyCommand = (
     | CopyObject
     | DeleteObjects
     | PutObjectSetting
+    | PutObjectTags
     | CreateUpload
     | PutPart
     | CopyPart

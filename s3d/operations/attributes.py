@@ -7,6 +7,7 @@ from typing import Final
 from s3d.metadata.rows import STANDARD, Attributes, VersionRow
 from s3d.protocol.conditions import http_date
 from s3d.protocol.errors import S3Error
+from s3d.protocol.tags import read_tag_header
 
 METADATA_PREFIX: Final = "x-amz-meta-"
 METADATA_BYTES_MAX: Final = 2_048
@@ -43,7 +44,7 @@ STORAGE_CLASSES: Final = frozenset(
 )
 
 # What a request may ask of an object that is not built yet: to ignore it would be to promise it.
-_NOT_BUILT: Final = re.compile(r"x-amz-(server-side-encryption|object-lock-|tagging$)")
+_NOT_BUILT: Final = re.compile(r"x-amz-(server-side-encryption|object-lock-)")
 
 
 def refuse_unbuilt(headers: Mapping[str, str]) -> None:
@@ -56,7 +57,7 @@ def refuse_unbuilt(headers: Mapping[str, str]) -> None:
 def attributes_of(headers: Mapping[str, str]) -> Attributes:
     """What the headers of a PUT say about its object; who owns it is for ownership.begin_object.
 
-    Raises MetadataTooLarge over 2 KiB of user metadata, InvalidStorageClass, and NotImplemented.
+    Raises MetadataTooLarge over 2 KiB of user metadata, InvalidStorageClass, InvalidTag, and NotImplemented.
     """
     refuse_unbuilt(headers)
     metadata = {
@@ -79,7 +80,13 @@ def attributes_of(headers: Mapping[str, str]) -> Attributes:
         headers=kept,
         metadata=metadata,
         storage_class=storage_class,
+        tags=tags_in(headers),
     )
+
+
+def tags_in(headers: Mapping[str, str]) -> dict[str, str]:
+    """The tags that a write gives its object. Raises InvalidArgument, InvalidTag."""
+    return read_tag_header(headers["x-amz-tagging"]) if "x-amz-tagging" in headers else {}
 
 
 def _without_aws_chunked(encoding: str) -> str:

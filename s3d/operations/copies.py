@@ -10,7 +10,7 @@ from s3d.metadata.commands import CopyObject
 from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import Attributes, BucketRow, VersionRow
 from s3d.operations import documents
-from s3d.operations.attributes import attributes_of, refuse_unbuilt
+from s3d.operations.attributes import attributes_of, refuse_unbuilt, tags_in
 from s3d.operations.authorise import Named, absent, authorise_source, check_judged, check_owner
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
@@ -103,9 +103,16 @@ def _attributes(call: Call, source: Source) -> Attributes:
         checksum_algorithm=old.checksum_algorithm,
         checksum_type=old.checksum_type,
         checksums=old.checksums,
-        tags=old.tags,
+        tags=_tags(call, source),
     )
     return begin_object(call).of(described)
+
+
+def _tags(call: Call, source: Source) -> dict[str, str]:
+    directive = call.header("x-amz-tagging-directive") or "COPY"
+    if directive not in ("COPY", "REPLACE"):
+        raise S3Error("InvalidArgument", "Unknown tagging directive.", ArgumentName="x-amz-tagging-directive")
+    return tags_in(call.request.headers) if directive == "REPLACE" else source.version.attributes.tags
 
 
 def _refuse_no_change(call: Call, source: Source, storage_class: str) -> None:

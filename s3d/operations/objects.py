@@ -7,7 +7,7 @@ from s3d.metadata.commands import PutObject
 from s3d.metadata.rows import VersionRow
 from s3d.metadata.view import View
 from s3d.operations import attributes as headers_of
-from s3d.operations.authorise import Named, absent, check_judged
+from s3d.operations.authorise import Named, absent, check_judged, permits
 from s3d.operations.bodies import Received, store_body
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
@@ -142,6 +142,9 @@ def _read(call: Call, version: VersionRow, start: int, stop: int, partial: bool)
     headers = headers_of.reply_headers(version, checksums=checksums, overrides=overrides)
     if call.bucket.versioning:
         headers.append(("x-amz-version-id", version.version_id))
+    tags = version.attributes.tags
+    if tags and permits(call, "s3:GetObjectTagging", call.request.target.key, call.argument("versionId")):
+        headers.append(("x-amz-tagging-count", str(len(tags))))
     if partial:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
     return headers

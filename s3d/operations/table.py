@@ -20,6 +20,7 @@ from s3d.operations import (
     objects,
     parts,
     policies,
+    tagging,
     versioning,
 )
 from s3d.operations.catalog import OPERATIONS
@@ -47,6 +48,12 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "GetBucketOwnershipControls": access_settings.get_ownership,
     "PutBucketOwnershipControls": access_settings.put_ownership,
     "DeleteBucketOwnershipControls": access_settings.delete_ownership,
+    "GetBucketTagging": tagging.get_bucket_tagging,
+    "PutBucketTagging": tagging.put_bucket_tagging,
+    "DeleteBucketTagging": tagging.delete_bucket_tagging,
+    "GetObjectTagging": tagging.get_object_tagging,
+    "PutObjectTagging": tagging.put_object_tagging,
+    "DeleteObjectTagging": tagging.delete_object_tagging,
     "ListObjects": listings.list_objects,
     "ListObjectsV2": listings.list_objects_v2,
     "ListObjectVersions": listings.list_versions,

@@ -11,6 +11,7 @@ from s3d.metadata.commands import (
     DeleteObjects,
     PutObject,
     PutObjectSetting,
+    PutObjectTags,
 )
 from s3d.metadata.machine.step import Refused, Step, check_conditions
 from s3d.metadata.machine.versions import (
@@ -50,21 +51,40 @@ def copy_object(step: Step, command: CopyObject) -> Outcome:
 
 def put_object_setting(step: Step, command: PutObjectSetting) -> Outcome:
     """Errors as PutObjectSetting says."""
+    bucket, version = _named(step, command)
+    before = version.attributes.settings
+    settings = {name: document for name, document in before.items() if name != command.name}
+    if command.document is not None:
+        settings[command.name] = command.document
+    settings = dict(sorted(settings.items()))
+    _describe(step, bucket, command.key, version, settings=settings)
+    return Outcome(index=step.index, version_id=version.version_id, changed=settings != before)
+
+
+def put_object_tags(step: Step, command: PutObjectTags) -> Outcome:
+    """Errors as PutObjectTags says."""
+    bucket, version = _named(step, command)
+    _describe(step, bucket, command.key, version, tags=command.tags)
+    changed = command.tags != version.attributes.tags
+    return Outcome(index=step.index, version_id=version.version_id, changed=changed)
+
+
+def _named(step: Step, command: PutObjectSetting | PutObjectTags) -> tuple[BucketRow, VersionRow]:
+    """The bucket and the version that a command is about."""
     bucket = step.bucket(command.bucket, command.incarnation)
     version = step.view.find(bucket.incarnation, command.key, command.version_id)
     if version is None:
         raise Refused("NoSuchVersion" if command.version_id else "NoSuchKey")
     if version.delete_marker:
         raise Refused("MethodNotAllowed")
-    before = version.attributes.settings
-    settings = {name: document for name, document in before.items() if name != command.name}
-    if command.document is not None:
-        settings[command.name] = command.document
-    settings = dict(sorted(settings.items()))
-    attributes = msgspec.structs.replace(version.attributes, settings=settings)
+    return bucket, version
+
+
+def _describe(step: Step, bucket: BucketRow, key: bytes, version: VersionRow, **changes: object) -> None:
+    """Store a version with other attributes; its place, time and bytes stay."""
+    attributes = msgspec.structs.replace(version.attributes, **changes)
     row = msgspec.structs.replace(version, attributes=attributes)
-    step.put(tables.VERSIONS, keys.version_key(bucket.incarnation, command.key, version.sequence), row)
-    return Outcome(index=step.index, version_id=version.version_id, changed=settings != before)
+    step.put(tables.VERSIONS, keys.version_key(bucket.incarnation, key, version.sequence), row)
 
 
 def delete_objects(step: Step, command: DeleteObjects) -> Outcome:

@@ -140,6 +140,9 @@ COMMANDS: dict[str, commands.Command] = {
         version_id="null",
         incarnation=1,
     ),
+    "put-object-tags": commands.PutObjectTags(
+        WRITE_ID, TIME_US, bucket="photos", key=b"a", tags={"k": "v"}, version_id="null", incarnation=1
+    ),
     "create-upload": commands.CreateUpload(
         WRITE_ID, TIME_US, bucket="photos", key=b"a", upload="u", attributes=ATTRIBUTES, incarnation=1
     ),

@@ -52,3 +52,25 @@ def test_what_is_not_there_has_no_documents() -> None:
     assert put(version_id=marker) == "MethodNotAllowed"
     assert put(version_id="null") == "NoSuchVersion"
     assert put(bucket="other") == "NoSuchBucket"
+
+
+def test_tags_are_of_one_version_and_change_nothing_else() -> None:
+    story = Story()
+    bucket = story.bucket()
+    story.tell(commands.PutVersioning, bucket="b", status="Enabled")
+    old, new = story.put(b"k").version_id, story.put(b"k").version_id
+    before = story.view.find(bucket.incarnation, b"k", old)
+    assert before is not None
+    outcome = story.tell(commands.PutObjectTags, bucket="b", key=b"k", tags={"a": "b"}, version_id=old)
+    assert (outcome.error, outcome.version_id, outcome.changed) == ("", old, True)
+    attributes = msgspec.structs.replace(before.attributes, tags={"a": "b"})
+    assert story.view.find(bucket.incarnation, b"k", old) == msgspec.structs.replace(
+        before, attributes=attributes
+    )
+    live = story.view.find(bucket.incarnation, b"k")
+    assert live is not None and (live.version_id, live.attributes.tags) == (new, ATTRIBUTES.tags)
+    assert not story.tell(
+        commands.PutObjectTags, bucket="b", key=b"k", tags={"a": "b"}, version_id=old
+    ).changed
+    assert story.tell(commands.PutObjectTags, bucket="b", key=b"x", tags={}).error == "NoSuchKey"
+    check(story.tables)
