@@ -205,6 +205,8 @@ class State:
                 yield LmdbTables(txn, self.databases, self.rests)
         except lmdb.MapFullError as error:
             raise StateFullError("the state is full: raise [metadata] map_size_bytes") from error
+        except lmdb.DiskError as error:  # the binding's name for ENOSPC
+            raise StateFullError(f"the disk of the state is full: {error}") from error
         except lmdb.Error as error:
             raise StateError(str(error)) from error
 

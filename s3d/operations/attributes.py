@@ -11,6 +11,7 @@ from s3d.protocol.tags import read_tag_header
 
 METADATA_PREFIX: Final = "x-amz-meta-"
 METADATA_BYTES_MAX: Final = 2_048
+KEPT_BYTES_MAX: Final = 8_192  # of all headers that are kept with an object, as S3 limits them for a PUT
 DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
 
 # Kept as they come, given back as they came: lower case -> as it is written on a reply.
@@ -57,7 +58,7 @@ def refuse_unbuilt(headers: Mapping[str, str]) -> None:
 def attributes_of(headers: Mapping[str, str]) -> Attributes:
     """What the headers of a PUT say about its object; who owns it is for ownership.begin_object.
 
-    Raises MetadataTooLarge over 2 KiB of user metadata, InvalidStorageClass, InvalidTag, and NotImplemented.
+    Raises MetadataTooLarge over 2 KiB of user metadata or 8 KiB of other kept headers, InvalidStorageClass, InvalidTag, and NotImplemented.
     """
     refuse_unbuilt(headers)
     metadata = {
@@ -75,8 +76,11 @@ def attributes_of(headers: Mapping[str, str]) -> Attributes:
         kept["content-encoding"] = _without_aws_chunked(kept["content-encoding"])
         if not kept["content-encoding"]:
             del kept["content-encoding"]
+    content_type = headers.get("content-type", "")
+    if len(content_type.encode()) + sum(len(value.encode()) for value in kept.values()) > KEPT_BYTES_MAX:
+        raise S3Error("MetadataTooLarge", "Your request headers exceed the maximum allowed size")
     return Attributes(
-        content_type=headers.get("content-type", ""),
+        content_type=content_type,
         headers=kept,
         metadata=metadata,
         storage_class=storage_class,

@@ -71,10 +71,11 @@ async def get_object(call: Call) -> Reply:
         check_read(call.request.headers, version)
         start, stop, partial = _extent(call, view, version)
         plan: Sequence[Run] = runs(view, version, start, stop)
+    headers = _read(call, version, start, stop, partial)
     first, rest = await first_and_rest(call.store.blobs, plan)
     return Reply(
         206 if partial else 200,
-        headers=_read(call, version, start, stop, partial),
+        headers=headers,
         body=first,
         rest=rest,
         length=stop - start,
