@@ -58,7 +58,8 @@ def refuse_unbuilt(headers: Mapping[str, str]) -> None:
 def attributes_of(headers: Mapping[str, str]) -> Attributes:
     """What the headers of a PUT say about its object; who owns it is for ownership.begin_object.
 
-    Raises MetadataTooLarge over 2 KiB of user metadata or 8 KiB of other kept headers, InvalidStorageClass, InvalidTag, and NotImplemented.
+    Raises MetadataTooLarge over 2 KiB of user metadata or 8 KiB of other kept headers, InvalidStorageClass,
+    InvalidTag and NotImplemented.
     """
     refuse_unbuilt(headers)
     metadata = {
