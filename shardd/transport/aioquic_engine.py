@@ -75,6 +75,10 @@ class _Connection:
     def outgoing(self, now_s: float) -> list[tuple[bytes, Address]]:
         return list(self._quic.datagrams_to_send(now_s))
 
+    @property
+    def quiet(self) -> bool:
+        return False  # it does not tell what is queued
+
     def timer_s(self) -> float | None:
         return self._quic.get_timer()
 

@@ -7,6 +7,9 @@ from typing import Protocol
 from shardd.transport.engine import EngineConnection, Sink
 from shardd.transport.native import Address
 
+ACK_WAIT_S = 0.02  # far below the delay that we announce to peers (max_ack_delay)
+ACK_WAITS_BELOW_BYTES = 4_096  # more than this is a transfer, whose sender wants to hear soon
+
 
 class Link(Protocol):
     """How datagrams leave and come: a DatagramSocket."""
@@ -30,6 +33,7 @@ class Channel:
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
+        self._owed_at_s: float | None = None  # until when an acknowledgement waits for company
         self._stopped = False
 
     def received(self, datagrams: list[bytes], address: Address) -> None:
@@ -38,7 +42,10 @@ class Channel:
             return
         self.connection.receive(datagrams, address, self._now_s())
         self.connection.deliver(self._sink)
-        self.flush()
+        if self.connection.quiet and sum(map(len, datagrams)) < ACK_WAITS_BELOW_BYTES:
+            self._flush_later()
+        else:
+            self.flush()
 
     def flush_soon(self) -> None:
         """Something was queued on the connection: all of this turn of the loop leaves together."""
@@ -50,6 +57,7 @@ class Channel:
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
+        self._owed_at_s = None
         if self._stopped:
             return
         outgoing = self.connection.outgoing(self._now_s())
@@ -67,10 +75,20 @@ class Channel:
                 handle.cancel()
         self._soon = self._timer = None
 
+    def _flush_later(self) -> None:
+        """Small requests and replies carry each other's acknowledgements: alone, these double the datagrams."""
+        if self._owed_at_s is None:
+            self._owed_at_s = self._now_s() + ACK_WAIT_S
+            self._arm(self._owed_at_s)
+
     def _set_timer(self) -> None:
-        """A timer that fires too early is harmless and cheaper than one that is set anew for every packet."""
         due_s = self.connection.timer_s()
-        if due_s is None or self._stopped:
+        if due_s is not None:
+            self._arm(due_s)
+
+    def _arm(self, due_s: float) -> None:
+        """A timer that fires too early is harmless and cheaper than one that is set anew for every packet."""
+        if self._stopped:
             return
         if self._timer is not None:
             if self._timer_at_s <= due_s:
@@ -85,9 +103,16 @@ class Channel:
         self._link.drain()
         if self._stopped:
             return
+        now_s = self._now_s()
+        if self._owed_at_s is not None:
+            if now_s < self._owed_at_s:
+                self._arm(self._owed_at_s)
+            else:
+                self.flush()
+            return
         due_s = self.connection.timer_s()
-        if due_s is not None and due_s <= self._now_s():
-            self.connection.expire(self._now_s())
+        if due_s is not None and due_s <= now_s:
+            self.connection.expire(now_s)
             self.connection.deliver(self._sink)
             self.flush()
         else:

@@ -85,6 +85,10 @@ class EngineConnection(Protocol):
     def outgoing(self, now_s: float) -> list[tuple[bytes, Address]]:
         """The datagrams that may be sent now."""
 
+    @property
+    def quiet(self) -> bool:
+        """Only acknowledgements could leave now: the handshake is over, and no stream has bytes queued."""
+
     def timer_s(self) -> float | None:
         """When `expire` wants to be called, on the clock of `now_s`."""
 

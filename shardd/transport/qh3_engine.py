@@ -48,6 +48,8 @@ class _Quic(QuicConnection):
     """qh3's connection with our handshake and without its log, which parses every packet a second time."""
 
     fault = ""
+    handshaken = False
+    settled = False  # the handshake was over before what came last
 
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
         assert self._version is not None
@@ -110,6 +112,7 @@ class _Connection:
         self._quic.connect(address, now=now_s)
 
     def receive(self, datagrams: list[bytes], address: Address, now_s: float) -> None:
+        self._quic.settled = self._quic.handshaken
         try:
             self._quic.receive_many_datagrams(datagrams, address, now=now_s)
         except _FAULTS as error:
@@ -121,12 +124,18 @@ class _Connection:
             if type(event) is events.StreamDataReceived:
                 sink.stream_received(event.stream_id, event.data, end=event.end_stream)
             else:
+                if type(event) is events.HandshakeCompleted:
+                    self._quic.handshaken = True
                 _deliver_rare(event, sink)
         if self._quic.fault:
             sink.terminated(self._quic.fault)
 
     def outgoing(self, now_s: float) -> list[tuple[bytes, Address]]:
         return self._quic.datagrams_to_send(now_s)
+
+    @property
+    def quiet(self) -> bool:
+        return self._quic.settled and self._quic.get_send_buffer_size() == 0
 
     def timer_s(self) -> float | None:
         timer: float | None = self._quic.get_timer()
