@@ -97,7 +97,7 @@ def authorise(call: Call) -> None:
         _conclude(call, action, name, "", _with_further(call, action, name, decision))
         return
     with call.store.state.view() as view:
-        row = _bucket(call, view, action, name)
+        row = _bucket(call, view, action=action, name=name, key=at.key)
         if operation.name == "DeleteObjects" and settles_by_key(row):
             decision = GRANTED
         else:
@@ -110,7 +110,7 @@ def authorise_source(call: Call, name: str, key: str, version_id: str) -> Bucket
     """The bucket of an object that `call` copies, if its caller may read it. Raises AccessDenied, NoSuchBucket."""
     action = action_on("s3:GetObject", version_id)
     with call.store.state.view() as view:
-        row = _bucket(call, view, action, name)
+        row = _bucket(call, view, action=action, name=name, key=key)
         decision = decide(call, view, action=action, row=row, at=Named(key, version_id))
     _conclude(call, action, name, key, decision)
     return row
@@ -125,13 +125,13 @@ def permits(call: Call, permission: str, key: str, version_id: str = "") -> bool
     return decision.allowed
 
 
-def _bucket(call: Call, view: View, action: str, name: str) -> BucketRow:
+def _bucket(call: Call, view: View, *, action: str, name: str, key: str) -> BucketRow:
     """The bucket of that name. Where there is none, a key that could do nothing in it is only told that."""
     row = view.bucket(name)
     if row is None:
-        if call.principal is not None:
-            _conclude(call, action, name, "", evaluate(call.principal, action, Resource(name)))
-        record(call, action, name, "", _ABSENT)
+        if call.principal is not None and not granted(call.principal, action, name):
+            _conclude(call, action, name, key, evaluate(call.principal, action, Resource(name)))
+        record(call, action, name, key, _ABSENT)
         raise S3Error("NoSuchBucket", BucketName=name)
     return row
 

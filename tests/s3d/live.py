@@ -11,6 +11,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from s3d.access.accounts import Accounts
+from s3d.access.audit import Audit
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
@@ -28,7 +29,9 @@ from tests.s3d.protocol.signing import ACCESS_KEY, NOW_S, SECRET, Wire, signed
 EVERYTHING = (PolicyConfig("*", ("*",)),)
 AUTH = (
     AuthConfig(ACCESS_KEY, SECRET, account_id="000000000001", display_name="first", policy=EVERYTHING),
-    AuthConfig("AKSECOND", "second", account_id="000000000002", policy=EVERYTHING),
+    AuthConfig(
+        "AKSECOND", "second", account_id="000000000002", email="second@example.com", policy=EVERYTHING
+    ),
     AuthConfig(
         "AKREADER", "reader", account_id="000000000001", policy=(PolicyConfig("*", ("s3:Get*", "s3:List*")),)
     ),
@@ -161,6 +164,7 @@ async def gateway(folder: Path, *, auto_create: bool = False) -> AsyncIterator[L
             stored.blobs,
             Accounts.from_config(AUTH, {}),
             lambda: int(clock[0] * 1_000_000),
+            Audit(folder / "audit"),
         )
         buckets = (
             ConfiguredBucket("configured", "000000000001"),
