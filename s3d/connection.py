@@ -8,6 +8,9 @@ One sweep a second, over all connections, ends what is past its limit: no timer 
 
 import asyncio
 import enum
+import fcntl
+import sys
+import termios
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -20,7 +23,7 @@ from s3d.http_parser import (
     RawRequestMessage,
     StreamReader,
 )
-from s3d.message import BODY_IDLE_S, Body, BodyError, BodySilentError, Message, head_bytes
+from s3d.message import BODY_IDLE_S, BODY_RATE_MIN, Body, BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 
@@ -37,12 +40,13 @@ JOIN_BELOW_BYTES: Final = 65_536  # under it a copy costs less than another buff
 
 
 class Waiting(enum.Enum):
-    """What a connection waits for: its client's first byte, a head, a body, the next request; or for us."""
+    """What a connection waits for: its client's bytes, the next request, the client's reading of ours; or for us."""
 
     HEAD = 1
     BODY = 2
     IDLE = 3
-    US = 4
+    READER = 4
+    US = 5
 
 
 class Owner(Protocol):
@@ -80,11 +84,14 @@ class Connection(BaseProtocol):
         self._body: Body | None = None
         self._waiting = Waiting.HEAD
         self._deadline = loop.time() + FIRST_BYTE_S
+        self._unread = 0  # bytes that the client had not taken when it was looked at last
         self._ending = False
         self._remote = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        assert self.transport is not None
+        self.transport.set_write_buffer_limits(high=0)  # paused is then: not all of it is with the socket yet
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if peer else ""
         self._owner.opened(self)
@@ -145,13 +152,26 @@ class Connection(BaseProtocol):
             self.transport.write(data)
 
     def sweep(self, now: float) -> None:
-        """End the connection, or its request's body, where the client has been silent for too long."""
-        if self._waiting is Waiting.US or now < self._deadline or self.transport is None:
+        """End the connection, or its request's body, where the client was silent, or read too little, for too long."""
+        transport = self.transport
+        if self._waiting is Waiting.US or now < self._deadline or transport is None or transport.is_closing():
             return
         if self._waiting is Waiting.BODY and self._body is not None:
             self._body.fail(BodySilentError("the client sent nothing"))
-        else:
-            self.transport.abort()
+        elif self._waiting is not Waiting.READER or not self._is_read(transport):
+            transport.abort()
+
+    def _is_read(self, transport: asyncio.Transport) -> bool:
+        """Has the client taken its bytes at the least rate since it was looked at? It is looked at again from now."""
+        before = self._unread
+        self._await_reader(transport)
+        return before - self._unread >= WRITE_IDLE_S * BODY_RATE_MIN
+
+    def _await_reader(self, transport: asyncio.Transport) -> None:
+        # The kernel asks for more only after megabytes: what it still holds itself must be counted as well.
+        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        self._unread = transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
+        self.wait(Waiting.READER, WRITE_IDLE_S)
 
     def finish(self) -> None:
         """Take no further request; one in flight is answered, and its reply says that the connection ends."""
@@ -230,37 +250,33 @@ class Connection(BaseProtocol):
         head = head_bytes(reply, self._owner.common_head(), keep=keep)
         if method == "HEAD":
             transport.write(head)
-            return
-        if reply.length < JOIN_BELOW_BYTES:
+        elif reply.length < JOIN_BELOW_BYTES:
             transport.write(b"".join((head, *reply.body)))
         else:
             transport.writelines([head, *reply.body])
-        if reply.rest is not None:
+        if self._paused:
+            await self._drain(transport)
+        if reply.rest is not None and method != "HEAD":
             await self._stream(reply, transport)
 
     async def _stream(self, reply: Reply, transport: asyncio.Transport) -> None:
         assert reply.rest is not None
         left = reply.length - sum(map(len, reply.body))
-        await self._drain()
         async for pieces in reply.rest:
             transport.writelines(pieces)
             left -= sum(map(len, pieces))
             if self._paused:
-                await self._drain()
+                await self._drain(transport)
         assert left == 0, "the body is as long as its head promised"
 
-    async def _drain(self) -> None:
-        """Wait until the socket takes more; a client that takes nothing at all for a minute is cut."""
-        while self._paused and self.transport is not None:
-            before = self.transport.get_write_buffer_size()
-            try:
-                async with asyncio.timeout(WRITE_IDLE_S):
-                    await self._drain_helper()
-            except TimeoutError:
-                if self.transport is None or self.transport.get_write_buffer_size() >= before:
-                    raise ConnectionResetError("the client reads nothing") from None
+    async def _drain(self, transport: asyncio.Transport) -> None:
+        """Wait until the socket has taken everything; the sweep cuts a client that does not read it."""
+        if self.transport is not None:
+            self._await_reader(transport)
+        await self._drain_helper()
         if self.transport is None:
             raise ConnectionResetError
+        self._waiting = Waiting.US
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():
