@@ -18,6 +18,7 @@ SMALL_PART = 8  # a segment is small under 1/8 of the full size
 SMALL_MAX = 16  # so many small ones are worth joining: every one costs a file descriptor
 FORGOTTEN_MAX = 65_536  # tombstones that one segment may lose; what is over is copied once more
 PRESSED_BELOW_LIVE = 0.95
+REST_US = 600_000_000  # before a segment that could not be walked, or not be left, is tried again
 
 log = logging.getLogger(__name__)
 
@@ -74,24 +75,33 @@ class Compactor:
         self._flush = flush
         self._victim: int | None = None
         self._records: Iterator[Found | Gap] = iter(())
+        self._gaps: list[Gap] = []
+        self._set_aside: dict[int, int] = {}  # segment -> when it is tried again
         self._forgotten: list[tuple[bytes, TombstoneRow]] = []
 
     def step(self, level: Level, *, now_us: int) -> bool:
-        """Whether something was done. Raises OSError where the disk refuses."""
-        if self._victim is None and not self._begin(level):
+        """Whether something was done. Raises OSError where the disk refuses, and DamagedRowError."""
+        if self._victim is None and not self._begin(level, now_us=now_us):
             return False
         assert self._victim is not None
+        victim = self._victim
         try:
-            if self._copy(self._victim, now_us=now_us):
+            if self._copy(victim, now_us=now_us):
                 return True
-            victim, self._victim = self._victim, None
-            return self._finish(victim)
         except ShardError as error:
-            log.warning("compaction of segment %s stops: %s", self._victim, error)
+            log.warning("compaction of segment %s stops: %s", victim, error)
             self._victim = None
             return False
+        except BaseException:
+            # The walk is over where it broke: going on would take what it did not reach for gone.
+            self._victim = None
+            self._set_aside[victim] = now_us + REST_US
+            raise
+        self._victim = None
+        return self._finish(victim, now_us=now_us)
 
-    def _begin(self, level: Level) -> bool:
+    def _begin(self, level: Level, *, now_us: int) -> bool:
+        self._set_aside = {segment: due for segment, due in self._set_aside.items() if due > now_us}
         below = self._limits.compact_below_live if level is Level.EASY else PRESSED_BELOW_LIVE
         victim = self._choose(below)
         if victim is None and level is Level.PRESSED and self._active_is_poor():
@@ -99,7 +109,7 @@ class Compactor:
             victim = self._choose(below)
         if victim is None:
             return False
-        self._victim, self._forgotten = victim, []
+        self._victim, self._forgotten, self._gaps = victim, [], []
         self._records = self._journal.segments[victim].scan(
             BLOCK_SIZE, self._index.segment(victim).scanned_to
         )
@@ -108,7 +118,8 @@ class Compactor:
     def _choose(self, below_live: float) -> int | None:
         newest = max(self._journal.segments, default=0)
         # The newest one stays, whatever is in it: its number must never come back.
-        sealed = [number for number in self._journal.segments if number not in (newest, self._journal.active)]
+        kept = {newest, self._journal.active, *self._set_aside}
+        sealed = [number for number in self._journal.segments if number not in kept]
         return choose_victim(
             self._index.segments,
             sealed=sealed,
@@ -128,7 +139,9 @@ class Compactor:
         entries: list[Entry] = []
         size = 0
         for found in self._records:
-            if isinstance(found, Found) and self._is_needed(victim, found):
+            if isinstance(found, Gap):
+                self._gaps.append(found)
+            elif self._is_needed(victim, found):
                 entries.append(Entry.of(found.record, (found.units(),)))
                 size += found.header.size
                 if size >= STEP_BYTES:
@@ -158,15 +171,16 @@ class Compactor:
         self._forgotten.append((key, grave))
         return False
 
-    def _finish(self, victim: int) -> bool:
+    def _finish(self, victim: int, *, now_us: int) -> bool:
         stats = self._index.segment(victim)
         self._flush()
         if stats.live_bytes:
-            # The index names records that the walk did not meet whole: they are damaged. The segment stays for them.
-            for key, extent, row in list(self._index.walk()):
-                if row.segment == victim:
-                    ledger.quarantine(self._index, key, extent, row)
-            return True
+            # The index names records that the walk did not meet whole. The segment stays for them.
+            if ledger.quarantine_gaps(self._index, victim, self._gaps):
+                return True
+            log.error("segment %d has records that neither a walk nor a gap explains: it stays", victim)
+            self._set_aside[victim] = now_us + REST_US
+            return False
         self._journal.remove(victim)
         self._index.forget_segment(victim)
         # Not before the segment is gone for good: until then a start may meet the tombstone again, and what was

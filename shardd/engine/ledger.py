@@ -6,6 +6,9 @@ records with the same generation the later one does (compaction copies forward);
 winner remembers the loser's segment as a holder until that segment is gone.
 """
 
+import logging
+from collections.abc import Sequence
+
 import msgspec
 
 from shardd.engine.index import Index
@@ -16,6 +19,9 @@ from shardd.engine.rows import (
     TombstoneRow,
     shard_key,
 )
+from shardd.engine.segment import Gap
+
+log = logging.getLogger(__name__)
 
 
 def enter(index: Index, record: Record, *, segment: int, offset: int) -> None:
@@ -87,6 +93,22 @@ def quarantine(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:
         index.set_extent(key, extent, _replace(row, quarantined=True))
         index.segment(row.segment).quarantined_bytes += row.size
         index.totals.quarantined += 1
+
+
+def quarantine_gaps(index: Index, segment: int, gaps: Sequence[Gap]) -> int:
+    """Quarantine the flushed rows that point into `gaps` of a segment; how many were not yet.
+
+    Rare, so the whole index may be walked for it. Raises DamagedRowError.
+    """
+    hit = [
+        (key, extent, row)
+        for key, extent, row in index.walk()
+        if row.segment == segment and any(gap.start <= row.offset < gap.stop for gap in gaps)
+    ]
+    for key, extent, row in hit:
+        log.error("segment %d at %d is damaged: the record is quarantined", segment, row.offset)
+        quarantine(index, key, extent, row)
+    return sum(not row.quarantined for _, _, row in hit)
 
 
 def guarded(index: Index, row: TombstoneRow) -> bool:

@@ -1,7 +1,5 @@
 """Owns the verification of what lies in a segment, a few MiB at a time; never decides when."""
 
-import logging
-
 import msgspec
 
 from shardd.engine import ledger
@@ -11,8 +9,6 @@ from shardd.engine.record import BLOCK_SIZE
 from shardd.engine.segment import Found, Gap
 
 STEP_BYTES = 8 << 20
-
-log = logging.getLogger(__name__)
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
@@ -43,18 +39,7 @@ def scrub(journal: Journal, index: Index, *, segment: int, position: int) -> Scr
         if stop - start >= STEP_BYTES and stop < end:
             following = stop
             break
-    return Scrubbed(records, len(gaps), _quarantine(index, segment, gaps) if gaps else 0, following)
-
-
-def _quarantine(index: Index, segment: int, gaps: list[Gap]) -> int:
-    """The rows that point into `gaps`. Rare, so the whole index may be walked for it."""
+    if not gaps:
+        return Scrubbed(records, 0, 0, following)
     index.flush()
-    hit = [
-        (key, extent, row)
-        for key, extent, row in index.walk()
-        if row.segment == segment and any(gap.start <= row.offset < gap.stop for gap in gaps)
-    ]
-    for key, extent, row in hit:
-        log.error("segment %d at %d is damaged: the record is quarantined", segment, row.offset)
-        ledger.quarantine(index, key, extent, row)
-    return sum(not row.quarantined for _, _, row in hit)
+    return Scrubbed(records, len(gaps), ledger.quarantine_gaps(index, segment, gaps), following)

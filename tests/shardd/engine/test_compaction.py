@@ -5,12 +5,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shardd.contract.errors import ShardError
-from shardd.engine.compaction import choose_victim, live_part
-from shardd.engine.record import BLOCK_SIZE
-from shardd.engine.rows import SegmentRow
+from shardd.engine.compaction import REST_US, choose_victim, live_part
+from shardd.engine.record import ALIGNMENT, BLOCK_SIZE
+from shardd.engine.rows import SegmentRow, extent_suffix, shard_key
 from shardd.engine.store import Delete, ShardStore
 from tests.shardd.engine.faulty import Fault, FaultyFilesystem
 from tests.shardd.engine.shards import (
@@ -142,6 +143,52 @@ def test_a_quarantined_record_keeps_its_segment_until_it_is_repaired(tmp_path: P
     assert not path.exists()
     assert read_all(store, 0) == content(30_000, 0)
     store.close()
+
+
+def test_a_read_that_fails_damns_nothing_and_is_tried_again_later(tmp_path: Path) -> None:
+    disk = FaultyFilesystem()
+    store = open_store(tmp_path, filesystem=disk)
+    _fill(store, range(40))
+    commit(store, *(Delete(blob(number), 0, 1) for number in range(40) if number % 5))
+    store.flush_index()
+    disk.faults.append(Fault("read", times=1))
+    assert not store.compact_step(NOW_US) and disk.faults[0].times == 0
+    [victim] = store._compactor._set_aside
+    path = store._journal.path(victim)
+    compact(store)
+    assert store.status(NOW_US).quarantined == 0 and path.exists(), "others first"
+    assert store.compact_step(NOW_US + REST_US)
+    compact(store)
+    assert not path.exists()
+    for number in range(0, 40, 5):
+        assert read_all(store, number) == content(30_000, number)
+    store.close()
+
+
+def test_a_damaged_row_damns_no_record_of_the_victim(store: ShardStore) -> None:
+    _fill(store, range(20))
+    commit(store, *(Delete(blob(number), 0, 1) for number in range(1, 5)))
+    store.flush_index()
+    with store._index._environment.begin(write=True) as rows:
+        rows.put(shard_key(blob(6), 0) + extent_suffix(0), b"no row", db=store._index._extents)
+    assert not store.compact_step(NOW_US)
+    for _ in range(10):
+        store.compact_step(NOW_US)
+    assert store.status(NOW_US).quarantined == 0
+    for number in (0, 5, 7, 19):
+        assert read_all(store, number) == content(30_000, number)
+
+
+def test_what_no_gap_explains_is_not_quarantined(store: ShardStore, tmp_path: Path) -> None:
+    _fill(store, range(20))
+    commit(store, *(Delete(blob(number), 0, 1) for number in range(1, 20)))
+    row = store._index.extent(shard_key(blob(0), 0), 0)
+    assert row is not None
+    wrong = msgspec.structs.replace(row, offset=row.offset + ALIGNMENT)
+    store._index.set_extent(shard_key(blob(0), 0), 0, wrong)
+    path = segment_files(tmp_path)[0]
+    compact(store)
+    assert path.exists() and store.status(NOW_US).quarantined == 0
 
 
 def test_readers_go_on_while_segments_are_rewritten(store: ShardStore) -> None:
