@@ -2,6 +2,8 @@
 
 import logging
 import secrets
+from dataclasses import replace
+from typing import Final
 
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
@@ -12,13 +14,17 @@ from s3d.metadata.log import LogClosedError
 from s3d.metadata.state import StateFullError
 from s3d.operations.authorise import authorise, check_owner, make_missing
 from s3d.operations.call import Call, Store
+from s3d.operations.cors import shared_with
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.table import router
+from s3d.protocol.authorization import Mechanism
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import Handler, Request, is_admin_target, parse_headers, parse_target
-from s3d.protocol.signature import Verifier
+from s3d.protocol.signature import PayloadMode, Verified, Verifier
 
 log = logging.getLogger(__name__)
+
+_UNSIGNED: Final = Verified(Mechanism.ANONYMOUS, PayloadMode.UNSIGNED)
 
 
 class App:
@@ -65,6 +71,9 @@ class App:
         self._counters.answered(
             name, reply.status, received_bytes=message.body.received, sent_bytes=sent_bytes
         )
+        if name != "Admin" and message.method != "OPTIONS":
+            shared = shared_with(self._store.state, message.method, message.target, message.raw_headers)
+            reply.headers = [*reply.headers, *shared] if shared else reply.headers
         reply.headers = [*reply.headers, ("x-amz-request-id", request_id), ("x-amz-id-2", self._host_id)]
         return reply
 
@@ -81,8 +90,11 @@ class App:
         now_us = self._store.clock_us()
         target = parse_target(message.target)
         request = Request(message.method, target, parse_headers(message.raw_headers))
-        operation = self._router.resolve(request)
-        verified = self._verifier.verify(request, now_s=now_us / 1_000_000)
+        preflight = message.method == "OPTIONS"  # its query is of the request to come
+        operation = self._router.resolve(
+            replace(request, target=replace(target, query={})) if preflight else request
+        )
+        verified = _UNSIGNED if preflight else self._verifier.verify(request, now_s=now_us / 1_000_000)
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
         call = Call(
             operation,
@@ -95,6 +107,8 @@ class App:
             remote=message.remote,
             request_id=request_id,
         )
+        if preflight and operation.handler is not None:
+            return call, operation.handler
         try:
             authorise(call)
         except S3Error as error:

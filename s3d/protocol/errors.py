@@ -19,6 +19,12 @@ class ErrorKind(NamedTuple):
 ERRORS: Final[Mapping[str, ErrorKind]] = {
     "AccessControlListNotSupported": ErrorKind(400, "The bucket does not allow ACLs"),
     "AccessDenied": ErrorKind(403, "Access Denied"),
+    "AccessForbidden": ErrorKind(
+        403,
+        "CORSResponse: This CORS request is not allowed. This is usually because the evaluation of Origin, request "
+        "method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the "
+        "resource's CORS spec.",
+    ),
     "AuthorizationHeaderMalformed": ErrorKind(400, "The authorization header is malformed."),
     "AuthorizationQueryParametersError": ErrorKind(400, "The authorization query parameters are malformed."),
     "BadDigest": ErrorKind(400, "The Content-MD5 you specified did not match what we received."),

@@ -42,6 +42,8 @@ async def test_no_operation_is_allowed_by_default(live: Live) -> None:
     await live.ok("PUT", "/bucket/key", b"body")
     paths = {"service": "/", "bucket": "/bucket", "object": "/bucket/key"}
     for operation in OPERATIONS:
+        if operation.method == "OPTIONS":  # a preflight reads the rules of CORS, and nothing else
+            continue
         own = (
             operation.scope == "service" or operation.name == "CreateBucket"
         )  # AKSECOND's policy allows them
