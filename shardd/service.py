@@ -16,6 +16,8 @@ from shardd.transport.session import Request
 
 READERS = 2
 SMALL_READS_MAX = 16  # that share a thread's turn
+QUICK_READ_S_MAX = 0.005
+SLOW_DISK_S = 1.0  # how long small reads go to the threads after one that was not quick
 FLUSH_INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class ShardService:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._flush_due_s = 0.0
         self._small: list[Read] = []
+        self._quick_from_s = 0.0
         self._committer = Committer(self)  # its thread begins at once: all it uses stands above
 
     def handle(self, request: Request) -> None:
@@ -104,15 +107,26 @@ class ShardService:
         )
 
     def _read(self, request: Request, work: Callable[[], Answer], *, small: bool = False) -> None:
-        """Small reads that come in one turn of the loop share one way to a thread and back: it costs more than they."""
         if not small:
             self._submit([(request, work)])
-            return
-        self._small.append((request, work))
-        if len(self._small) == 1:
-            self._loop.call_soon(self._submit_small)
+        elif time.monotonic() >= self._quick_from_s:
+            self._read_here(request, work)
+        else:
+            self._small.append((request, work))
+            if len(self._small) == 1:
+                self._loop.call_soon(self._submit_small)
+
+    def _read_here(self, request: Request, work: Callable[[], Answer]) -> None:
+        """On the loop itself, as long as the disk is quick: the way to a thread and back costs more than the read."""
+        began_s = time.monotonic()
+        body, payload = self._answer(work)
+        ended_s = time.monotonic()
+        if ended_s - began_s > QUICK_READ_S_MAX:
+            self._quick_from_s = ended_s + SLOW_DISK_S
+        request.reply(body, payload)
 
     def _submit_small(self) -> None:
+        """On a slow disk, small reads that came in one turn of the loop share one way to a thread and back."""
         for at in range(0, len(self._small), SMALL_READS_MAX):
             self._submit(self._small[at : at + SMALL_READS_MAX])
         self._small = []

@@ -4,11 +4,15 @@ import asyncio
 import os
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
+from shardd import service as service_module
 from shardd.committer import GROUP_BYTES_MAX, Change, Committer, Outcome
 from shardd.contract import messages, wire
 from shardd.contract.blobs import UNIT_SIZE, BlobId, NodeId, unit_crc
@@ -151,6 +155,26 @@ async def test_too_many_bytes_under_way_are_refused_and_the_connection_lives(
     frame = await client.ask(head + unit * 16)
     assert code_of(frame.body) == "OverloadedError"
     assert await ask(client, put([b"one"]), b"one") == messages.Done()
+
+
+async def test_small_reads_leave_the_loop_while_the_disk_is_slow(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, here = await server.client(), threading.current_thread()
+    assert await ask(client, put([b"one"]), b"one") == messages.Done()
+    read, readers = server.store.read, list[threading.Thread]()
+    waits_s = iter((0.0, 0.0, 0.06, 0.0, 0.0))  # the third is slow, and the next ones pay for it
+
+    def timed(*place: Any, **span: Any) -> Any:
+        readers.append(threading.current_thread())
+        time.sleep(next(waits_s))
+        return read(*place, **span)
+
+    monkeypatch.setattr(server.store, "read", timed)
+    monkeypatch.setattr(service_module, "QUICK_READ_S_MAX", 0.05)
+    for _ in range(5):
+        assert await ask(client, messages.GetUnits(BLOB, 0, 0, 0, 1)) == (ANY, b"one")
+    assert [reader is here for reader in readers] == [True, True, True, False, False]
 
 
 async def test_a_fault_of_ours_is_an_answer(
