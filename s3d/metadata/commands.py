@@ -294,7 +294,10 @@ class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
 
 
 class MarkDegraded(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """File a blob for repair. `suspects`: shards that were not found or failed. OperationAborted: no such blob."""
+    """File a blob for repair. `suspects`: shards that were not found or failed, beside those filed before.
+
+    OperationAborted: no such blob.
+    """
 
     blob: Blob
     suspects: tuple[Shard, ...] = ()

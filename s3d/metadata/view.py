@@ -1,7 +1,7 @@
 """Owns what can be asked of the state: rows by their names, over any tables; never changes one, never makes a page."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from s3d.metadata import keys, tables
@@ -15,6 +15,7 @@ from s3d.metadata.rows import (
     ObjectRow,
     PartRow,
     Row,
+    RowError,
     RowMissingError,
     Slice,
     SlicesRow,
@@ -25,6 +26,11 @@ from s3d.metadata.rows import (
 from s3d.metadata.tables import Reads, Table
 
 R = TypeVar("R", bound=Row)
+Damaged = Callable[[bytes, RowError], None]
+
+
+def _raise(key: bytes, fault: RowError) -> None:
+    raise fault
 
 
 class View:
@@ -130,19 +136,25 @@ class View:
         for at, raw in self.reads.scan(tables.PARTS, keys.part_key(upload, after + 1), stop):
             yield decode_row(PartRow, at, raw)
 
-    def degraded(self, after: bytes = b"") -> Iterator[tuple[bytes, bytes, DegradedRow]]:
-        """(key, blob, row) of degraded blobs, fewest survivors first, from the one behind the key `after` on."""
-        for at, raw in self.reads.scan(tables.DEGRADED, after + b"\0", b""):
-            yield at, at[1:], decode_row(DegradedRow, at, raw)
+    def degraded(
+        self, after: bytes = b"", *, damaged: Damaged = _raise
+    ) -> Iterator[tuple[bytes, bytes, DegradedRow]]:
+        """(key, blob, row) of degraded blobs, fewest survivors first, from the one behind the key `after` on.
+
+        Rows that are not sound are given to `damaged`, with their keys, and passed over; without it RowError.
+        """
+        for at, row in _sound(DegradedRow, self.reads.scan(tables.DEGRADED, after + b"\0", b""), damaged):
+            yield at, at[1:], row
 
     def degraded_count(self) -> int:
         """How many blobs are degraded."""
         return self.reads.count(tables.DEGRADED)
 
-    def condemned(self, now_us: int) -> Iterator[tuple[bytes, CondemnedRow]]:
-        """(key, row) of condemned shards that are due at `now_us`, first due first."""
-        for at, raw in self.reads.scan(tables.CONDEMNED, b"\0", keys.due_prefix(now_us + 1)):
-            yield at, decode_row(CondemnedRow, at, raw)
+    def condemned(self, now_us: int, *, damaged: Damaged = _raise) -> Iterator[tuple[bytes, CondemnedRow]]:
+        """(key, row) of condemned shards that are due at `now_us`, first due first. `damaged` as for `degraded`."""
+        return _sound(
+            CondemnedRow, self.reads.scan(tables.CONDEMNED, b"\0", keys.due_prefix(now_us + 1)), damaged
+        )
 
     def condemned_count(self) -> int:
         """How many condemned rows there are, due or not."""
@@ -163,3 +175,13 @@ def _offset(page: tuple[int, int]) -> int:
 
 def _number(page: tuple[int, int]) -> int:
     return page[1]
+
+
+def _sound(kind: type[R], items: Iterator[tables.Item], damaged: Damaged) -> Iterator[tuple[bytes, R]]:
+    for at, raw in items:
+        try:
+            row = decode_row(kind, at, raw)
+        except RowError as fault:
+            damaged(at, fault)
+        else:
+            yield at, row

@@ -1,9 +1,12 @@
 """Owns what commands about blobs and nodes do: condemn, relocate, degrade, sweep; never touches a key."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import Condemn, MarkDegraded, PutObject, PutPart, RegisterNode, Relocate, Swept
+from s3d.metadata.fields import Placement
 from s3d.metadata.machine.step import Refused, Step, places_of
 from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import CondemnedRow, NodeRow
@@ -31,15 +34,22 @@ def relocate(step: Step, command: Relocate) -> Outcome:
     if any(generation <= row.spent for _, _, generation in arrived):
         raise Refused("OperationAborted", "shards of that generation are condemned")
     moved = msgspec.structs.replace(row, shards=command.shards, filed=0)
+    # Of the shards that stay where they are, what was complained of is as it was.
+    suspects = _placed_alike(step.suspects(command.blob, row), row.shards, moved.shards)
     step.unfile(command.blob, row)
-    if command.degraded:
-        step.refile(command.blob, moved, ())
+    if command.degraded or suspects:
+        step.refile(command.blob, moved, suspects)
     else:
         step.put(tables.BLOBS, command.blob, moved)
     left = set(places_of(row.shards)) - set(places_of(moved.shards))
     if left:
         step.condemn_places(command.blob, tuple(sorted(left)))
     return Outcome(index=step.index, changed=True)
+
+
+def _placed_alike(suspects: Iterable[int], old: Placement, new: Placement) -> tuple[int, ...]:
+    known = range(min(len(old), len(new)))
+    return tuple(shard for shard in suspects if shard in known and old[shard] == new[shard] and new[shard][0])
 
 
 def condemn_moved(step: Step, command: Relocate) -> None:
@@ -60,11 +70,12 @@ def condemn_moved(step: Step, command: Relocate) -> None:
 
 
 def mark_degraded(step: Step, command: MarkDegraded) -> Outcome:
-    """Errors as MarkDegraded says."""
+    """Errors as MarkDegraded says. What was complained of before, perhaps by another gateway, stays."""
     row = step.view.blob(command.blob)
     if row is None:
         raise Refused("OperationAborted", "there is no such blob")
-    step.refile(command.blob, row, command.suspects)
+    suspects = {*step.suspects(command.blob, row), *command.suspects}
+    step.refile(command.blob, row, tuple(sorted(suspects)))
     return Outcome(index=step.index, changed=True)
 
 

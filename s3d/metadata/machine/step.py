@@ -110,6 +110,13 @@ class Step:
         self.unfile(blob, row)
         self.put(tables.BLOBS, blob, msgspec.structs.replace(row, filed=self._file(blob, row, suspects)))
 
+    def suspects(self, blob: bytes, row: BlobRow) -> tuple[int, ...]:
+        """The shards of a blob that were complained of and not put again since."""
+        if not row.filed:
+            return ()
+        filed = self.view.row(DegradedRow, tables.DEGRADED, keys.degraded_key(row.filed - 1, blob))
+        return filed.suspects if filed is not None else ()
+
     def unfile(self, blob: bytes, row: BlobRow) -> None:
         """Take a blob's degraded row away, where it has one."""
         if row.filed:

@@ -41,7 +41,10 @@ def test_a_short_blob_is_filed_by_its_survivors_fewest_first(story: Story) -> No
     assert story.tell(commands.MarkDegraded, blob=blob_id(3), suspects=(0, 1, 2, 9)).error == ""
     assert degraded(story)[0][:2] == (2, blob_id(3))
     assert story.tell(commands.MarkDegraded, blob=blob_id(3), suspects=(4,)).error == ""
-    assert [row.suspects for _, blob, row in degraded(story) if blob == blob_id(3)] == [(4,)]
+    assert [row.suspects for _, blob, row in degraded(story) if blob == blob_id(3)] == [(0, 1, 2, 4, 9)], (
+        "complaints of two gateways are one row"
+    )
+    assert degraded(story)[0][:2] == (1, blob_id(3))
     assert story.tell(commands.MarkDegraded, blob=blob_id(8)).error == "OperationAborted"
     check(story.tables)
     story.delete(b"a", b"b", b"c")
@@ -69,6 +72,21 @@ def test_relocate_may_leave_a_blob_degraded(story: Story) -> None:
     moved = ((1, 0), (2, 0), (3, 1), (4, 0), (0, 0))
     story.tell(commands.Relocate, blob=blob_id(1), expected=SHORT, shards=moved, degraded=True)
     assert [(survivors, blob) for survivors, blob, _ in degraded(story)] == [(4, blob_id(1))]
+    check(story.tables)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_relocate_forgets_complaints_of_the_shards_that_moved_only(story: Story, complete: bool) -> None:
+    story.put(b"k")
+    story.tell(commands.MarkDegraded, blob=blob_id(1), suspects=(1, 3, 9))
+    moved = (SHARDS[0], (2, 1), *SHARDS[2:])
+    relocate = {"blob": blob_id(1), "expected": SHARDS, "shards": moved, "degraded": not complete}
+    assert story.tell(commands.Relocate, **relocate).error == ""
+    assert [(survivors, row.suspects) for survivors, _, row in degraded(story)] == [(4, (3,))]
+    check(story.tables)
+    whole = (*moved[:3], (4, 2), moved[4])
+    story.tell(commands.Relocate, blob=blob_id(1), expected=moved, shards=whole, degraded=False)
+    assert degraded(story) == []
     check(story.tables)
 
 
