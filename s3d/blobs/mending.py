@@ -33,11 +33,6 @@ class Mending:
     suspects: frozenset[int]
     complete: bool
 
-    @property
-    def waiting(self) -> tuple[int, ...]:
-        """Suspects that wait for their node."""
-        return tuple(sorted(self.suspects - self.moves.keys()))
-
 
 def plan(
     blob: BlobId,
@@ -105,9 +100,10 @@ async def _mend_extent(
     last = extent == layout.extents - 1
     columns: Mapping[int, list[bytes]] = {shard: [] for shard in mending.moves}
     cost = layout.extent_length(extent) * len(mending.row.shards)
+    # The pace first: uploads must not wait for room that sleeps.
+    await pace.take(layout.extent_length(extent) * len(mending.moves))
     held = await resources.uploads.acquire(cost)
     try:
-        await pace.take(layout.extent_length(extent) * len(mending.moves))
         if mending.row.size:
             columns = await gather_shards(
                 resources,

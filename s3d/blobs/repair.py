@@ -2,28 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from s3d.blobs.errors import NotEnoughShardsError
 from s3d.blobs.leadership import Leadership
 from s3d.blobs.mending import Mending, mend, plan
 from s3d.blobs.pace import Pace
 from s3d.blobs.resources import Resources
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.sweeping import sweep
-from s3d.metadata.commands import Command, MarkDegraded, Relocate, Swept
+from s3d.metadata.commands import MarkDegraded, Relocate, Swept
 from s3d.metadata.fields import Placement
 from s3d.metadata.log import Log
+from s3d.metadata.rows import RowError
 from s3d.metadata.view import View
 from s3d.placement.ring import Ring
 from shardd.contract.blobs import BlobId, NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
-from shardd.contract.errors import QuoinError, ShardError
+from shardd.contract.errors import QuoinError
 
 PAGE_ROWS = 64  # rows of the state that are looked at between two awaits: some ms
 REQUESTS_TURN = 4  # times as long as such a look is left to others before the next
@@ -31,6 +31,7 @@ MENDED_AT_ONCE_MAX = 32
 SWEPT_AT_ONCE_MAX = 500
 SWEEP_RETRY_US = 60_000_000  # after which nodes that were down are asked again
 SCAN_SHARE_MAX = 0.05  # of one processor, for looks at degraded rows that must wait for a node
+DAMAGED_MAX = 1_000  # rows that are spoken of
 FAILED_REST_S = 3.0  # after a round in which some blob could not be mended, though its nodes seemed there
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Repairer:
         self._now_us = now_us
         self._pace = Pace(config.repair_mb_per_s * 1e6)
         self._scan = _Scan()
+        self._damaged: set[bytes] = set()
 
     async def run(self) -> None:
         """Until cancelled: a round every `repair_interval_s`."""
@@ -99,30 +101,53 @@ class Repairer:
             while True:
                 try:
                     await self.round()
-                except (QuoinError, OSError) as error:
-                    log.warning("repair: %s", error)
+                except OSError as error:
+                    log.warning("repair: nobody can lead: %s", error)
                 await asyncio.sleep(self._config.repair_interval_s)
         finally:
             self._leadership.resign()
             self.counters.leads = False
 
     async def round(self) -> None:
-        """File complaints; where this process leads, mend what can be mended now and sweep what is due."""
-        await self._file_suspects()
+        """File complaints; where this process leads, mend what can be mended now and sweep what is due.
+
+        None of the three is kept from being done by a fault in another: a full state must still be swept.
+        """
+        await self._attempt(self._file_suspects())
         self.counters.leads = self._leadership.lead()
         if self.counters.leads:
-            await self._mend_all()
-            await self._sweep_all()
+            await self._attempt(self._mend_all())
+            await self._attempt(self._sweep_all())
+
+    async def _attempt(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except* (QuoinError, OSError) as faults:
+            log.warning("repair: %s", faults.exceptions)
 
     async def _file_suspects(self) -> None:
         taken = self._suspects.take()
-        self.counters.suspect_shards += sum(map(len, taken.values()))
-        commands: list[Command] = [
-            MarkDegraded(self._write_id(), self._now_us(), blob=blob, suspects=shards)
-            for blob, shards in taken.items()
-        ]
-        if commands:
-            await self._log.append(commands)
+        async with asyncio.TaskGroup() as group:
+            filings = [group.create_task(self._file(*complaint)) for complaint in taken.items()]
+        failed = [fault for filing in filings if (fault := filing.result()) is not None]
+        if failed:
+            log.warning("complaints about %d blobs are not filed: %s", len(failed), failed[0])
+
+    async def _file(self, blob: BlobId, shards: tuple[int, ...]) -> QuoinError | None:
+        """File the complaints about one blob, which the log joins with others': what kept it from that.
+
+        They are kept for the next round, but not where the blob's own rows are damaged: they would be for ever.
+        """
+        mark = MarkDegraded(self._write_id(), self._now_us(), blob=blob, suspects=shards)
+        try:
+            await self._log.append([mark])
+        except RowError as fault:
+            return fault
+        except QuoinError as fault:
+            self._suspects.give_back(blob, shards)
+            return fault
+        self.counters.suspect_shards += len(shards)
+        return None
 
     async def _mend_all(self) -> None:
         """Look at all degraded rows, fewest survivors first, and mend those whose nodes are there.
@@ -152,9 +177,13 @@ class Repairer:
         writable = self._resources.fleet.writable()
         page = []
         with self._states.view() as view:
-            rows = list(islice(view.degraded(after), PAGE_ROWS))
+            rows = list(islice(view.degraded(after, damaged=self._pass_over), PAGE_ROWS))
             for _, blob, degraded in rows:
-                row = view.blob(blob)
+                try:
+                    row = view.blob(blob)
+                except RowError as fault:
+                    self._pass_over(blob, fault)
+                    continue
                 if row is None:
                     continue
                 walk = self._ring.walk(blob)
@@ -163,6 +192,12 @@ class Repairer:
                     page.append(mending)
         return page, rows[-1][0] if len(rows) == PAGE_ROWS else b""
 
+    def _pass_over(self, key: bytes, fault: RowError) -> None:
+        """A damaged row is passed over, so that the others have their turn; said once, for it is met every round."""
+        if key not in self._damaged and len(self._damaged) < DAMAGED_MAX:
+            self._damaged.add(key)
+            log.error("a row of the state, %s, is damaged and passed over: %s", key.hex(), fault)
+
     async def _mend_page(self, page: Iterator[Mending], *, workers: int) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
@@ -170,19 +205,22 @@ class Repairer:
 
     async def _work_off(self, page: Iterator[Mending]) -> None:
         for mending in page:
-            try:
-                placement = await mend(self._resources, mending, self._pace)
-            except (ShardError, NotEnoughShardsError) as error:
-                self.counters.failed_blobs += 1
-                log.info("blob %s is not mended yet: %s", mending.blob.hex(), error)
-                continue
-            outcomes = await self._log.append(self._commands(mending, placement))
+            await self._mend_one(mending)
+
+    async def _mend_one(self, mending: Mending) -> None:
+        try:
+            placement = await mend(self._resources, mending, self._pace)
+            outcomes = await self._log.append([self._relocate(mending, placement)])
+        except* (QuoinError, OSError) as faults:
+            self.counters.failed_blobs += 1
+            log.info("blob %s is not mended yet: %s", mending.blob.hex(), faults.exceptions)
+        else:
             if not outcomes[0].error:
                 self.counters.mended_blobs += 1
                 self.counters.mended_shards += len(mending.moves)
 
-    def _commands(self, mending: Mending, placement: Placement) -> list[Command]:
-        relocate = Relocate(
+    def _relocate(self, mending: Mending, placement: Placement) -> Relocate:
+        return Relocate(
             self._write_id(),
             self._now_us(),
             blob=mending.blob,
@@ -191,17 +229,12 @@ class Repairer:
             degraded=not mending.complete,
             grace_us=int(self._config.condemned_grace_s * 1e6),
         )
-        if not mending.waiting:
-            return [relocate]
-        # A relocated blob is suspected of nothing; these are suspected still.
-        mark = MarkDegraded(self._write_id(), self._now_us(), blob=mending.blob, suspects=mending.waiting)
-        return [relocate, mark]
 
     async def _sweep_all(self) -> None:
         while True:
             now_us = self._now_us()
             with self._states.view() as view:
-                condemned = list(islice(view.condemned(now_us), SWEPT_AT_ONCE_MAX))
+                condemned = list(islice(view.condemned(now_us, damaged=self._pass_over), SWEPT_AT_ONCE_MAX))
             if not condemned:
                 return
             items, deleted = await sweep(self._resources.fleet, condemned, retry_us=now_us + SWEEP_RETRY_US)

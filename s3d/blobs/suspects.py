@@ -15,10 +15,14 @@ class Suspects:
     def add(self, blob: BlobId, shard: int) -> None:
         """Remember a complaint."""
         self.total += 1
-        if blob in self._shards or len(self._shards) < SUSPECTS_MAX:
-            self._shards.setdefault(blob, set()).add(shard)
+        self.give_back(blob, (shard,))
 
     def take(self) -> dict[BlobId, tuple[int, ...]]:
         """All complaints since the last call: blob -> its shards in order."""
         taken, self._shards = self._shards, {}
         return {blob: tuple(sorted(shards)) for blob, shards in taken.items()}
+
+    def give_back(self, blob: BlobId, shards: tuple[int, ...]) -> None:
+        """Keep complaints that were taken and could not be filed, beside those that came since."""
+        if blob in self._shards or len(self._shards) < SUSPECTS_MAX:
+            self._shards.setdefault(blob, set()).update(shards)
