@@ -38,7 +38,7 @@ _ACTION: Final = re.compile(r"\*|s3:[a-z0-9*?]{1,128}", re.ASCII | re.IGNORECASE
 _RESOURCE: Final = re.compile(r"arn:aws(?:-cn|-us-gov)?:s3:::(.{1,2048})", re.ASCII | re.DOTALL)
 _ACCOUNT: Final = re.compile(r"[0-9]{12}", re.ASCII)
 _PRINCIPAL_ARN: Final = re.compile(
-    r"arn:aws(?:-cn|-us-gov)?:(?:iam|sts)::([A-Za-z0-9_-]{1,64}):(root|(?:user|role|assumed-role|federated-user)/.{1,576})",
+    r"arn:aws(?:-cn|-us-gov)?:(?:iam|sts)::([A-Za-z0-9_-]{1,64}):(root|(?:user|role|assumed-role|federated-user)/[^*?]{1,576})",
     re.ASCII,
 )
 _PRINCIPAL_KINDS: Final = frozenset(("AWS", "CanonicalUser", "Service", "Federated"))

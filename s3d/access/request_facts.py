@@ -5,7 +5,7 @@ Source: IAM user guide, "AWS global condition context keys"; service authorizati
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from s3d.access.accounts import Principal
@@ -36,6 +36,14 @@ _TAG: Final = "s3:existingobjecttag/"
 _NEW_TAG: Final = "s3:requestobjecttag/"
 
 
+class Arrival(NamedTuple):
+    """How a request came: from which address, when (microseconds since 1970), and whether over TLS."""
+
+    remote: str
+    now_us: int
+    secure: bool = False
+
+
 class RequestFacts:
     """What one request says; called with a key in lower case. Nothing is worked out before a condition asks.
 
@@ -43,35 +51,42 @@ class RequestFacts:
     """
 
     __slots__ = (
-        "_now_us",
+        "_came",
+        "_new_tags",
         "_owner",
         "_prefix",
         "_principal",
-        "_region",
-        "_remote",
         "_request",
         "_tags",
         "_verified",
     )
 
     def __init__(
-        self, request: Request, verified: Verified, principal: Principal | None, *, remote: str, now_us: int
+        self, request: Request, verified: Verified, principal: Principal | None, *, came: Arrival
     ) -> None:
         self._request = request
         self._verified = verified
         self._principal = principal
-        self._remote = remote
-        self._now_us = now_us
-        self._tags: Mapping[str, str] = {}
+        self._came = came
         self._owner = ""
+        self._tags: Mapping[str, str] = {}
+        self._new_tags: Mapping[str, str] | None = None
         self._prefix: str | None = None
 
-    def about(self, *, owner: str, tags: Mapping[str, str], prefix: str | None = None) -> "RequestFacts":
-        """The same request, about what `owner` owns and what has `tags`."""
-        facts = RequestFacts(
-            self._request, self._verified, self._principal, remote=self._remote, now_us=self._now_us
-        )
-        facts._owner, facts._tags, facts._prefix = owner, tags, prefix
+    def about(
+        self,
+        *,
+        owner: str,
+        tags: Mapping[str, str],
+        prefix: str | None = None,
+        new_tags: Mapping[str, str] | None = None,
+    ) -> "RequestFacts":
+        """The same request, about what `owner` owns and what has `tags`.
+
+        `new_tags` stand for those of the header where a document has them.
+        """
+        facts = RequestFacts(self._request, self._verified, self._principal, came=self._came)
+        facts._owner, facts._tags, facts._prefix, facts._new_tags = owner, tags, prefix, new_tags
         return facts
 
     def __call__(self, key: str) -> Said | None:
@@ -91,27 +106,29 @@ class RequestFacts:
         if key.startswith(_TAG):
             return _one(self._tags.get(key.removeprefix(_TAG)))
         if key.startswith(_NEW_TAG):
-            return _one(self._new_tags().get(key.removeprefix(_NEW_TAG)))
+            return _one(self._tags_to_come().get(key.removeprefix(_NEW_TAG)))
         compute = _COMPUTED.get(key)
         return None if compute is None else compute(self)
 
-    def _new_tags(self) -> dict[str, str]:
+    def _tags_to_come(self) -> Mapping[str, str]:
+        if self._new_tags is not None:
+            return self._new_tags
         return dict(parse_qsl(self._request.headers.get("x-amz-tagging", ""), keep_blank_values=True))
 
     def _tag_keys(self) -> Said | None:
-        return tuple(self._new_tags()) or None
+        return tuple(self._tags_to_come()) or None
 
     def _address(self) -> Said | None:
-        return _one(self._remote or None)
+        return _one(self._came.remote or None)
 
     def _secure(self) -> Said:
-        return ("false",)
+        return ("true" if self._came.secure else "false",)
 
     def _time(self) -> Said:
-        return (datetime.fromtimestamp(self._now_us / 1_000_000, UTC).isoformat(),)
+        return (datetime.fromtimestamp(self._came.now_us / 1_000_000, UTC).isoformat(),)
 
     def _epoch(self) -> Said:
-        return (str(self._now_us // 1_000_000),)
+        return (str(self._came.now_us // 1_000_000),)
 
     def _username(self) -> Said | None:
         return None if self._principal is None else (self._principal.access_key,)

@@ -73,6 +73,7 @@ _FURTHER: Final[Mapping[str, Mapping[str, str]]] = {
 }
 _NO_TAGS: Final[Mapping[str, str]] = {}
 _FURTHER_DENIED: Final = Decision(False, "a header of the request takes a grant that the key has not")
+_BY_KEY: Final = Decision(True, "each key is decided on its own")
 _ABSENT: Final = Decision(False, "there is no such bucket")
 _UNLISTED: Final = Decision(False, "nothing is there, and who may not list may not know")
 
@@ -99,7 +100,7 @@ def authorise(call: Call) -> None:
     with call.store.state.view() as view:
         row = _bucket(call, view, action=action, name=name, key=at.key)
         if operation.name == "DeleteObjects" and settles_by_key(row):
-            decision = GRANTED
+            decision = _BY_KEY
         else:
             decision = decide(call, view, action=action, row=row, at=at)
     call.row = row
@@ -183,6 +184,15 @@ def decide(call: Call, view: View, *, action: str, row: BucketRow, at: Named) ->
     if decision.explicit:
         return decision
     return GRANTED if may_list(call, row, key) else _UNLISTED
+
+
+def check_tags(call: Call, version: VersionRow, tags: Mapping[str, str]) -> None:
+    """Decide on new tags too, which stand in the document of a request. Raises AccessDenied."""
+    target, row = call.request.target, call.bucket
+    action = action_on(call.operation.permission, target.query.get("versionId", ""))
+    said = call.facts.about(owner=row.account, tags=version.attributes.tags, new_tags=tags)
+    decision = evaluate(call.principal, action, resource_of(row, target.key, version), said=said)
+    _conclude(call, action, row.name, target.key, decision)
 
 
 def check_judged(call: Call, version: VersionRow, *, row: BucketRow, at: Named) -> None:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.audit import Audit
-from s3d.access.request_facts import RequestFacts
+from s3d.access.request_facts import Arrival, RequestFacts
 from s3d.blobs.store import Blobs
 from s3d.metadata.commands import Command
 from s3d.metadata.log import Log
@@ -74,6 +74,7 @@ class Call:
     row: BucketRow | None = None
     judged: int = NOT_JUDGED
     remote: str = ""
+    secure: bool = False
     request_id: str = ""
 
     @property
@@ -95,9 +96,8 @@ class Call:
     @property
     def facts(self) -> RequestFacts:
         """What the request says of the keys that conditions of policies ask for."""
-        return RequestFacts(
-            self.request, self.verified, self.principal, remote=self.remote, now_us=self.now_us
-        )
+        came = Arrival(self.remote, self.now_us, self.secure)
+        return RequestFacts(self.request, self.verified, self.principal, came=came)
 
     def argument(self, name: str, default: str = "") -> str:
         """A parameter of the query."""

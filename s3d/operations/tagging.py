@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from s3d.metadata.commands import PutBucketSetting, PutObjectTags
+from s3d.operations.authorise import check_tags
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.objects import find_version
@@ -38,6 +39,8 @@ async def delete_object_tagging(call: Call) -> Reply:
 async def _tag(call: Call, tags: Mapping[str, str]) -> list[tuple[str, str]]:
     with call.store.state.view() as view:
         version = find_version(call, view)
+    if tags:
+        check_tags(call, version, tags)
     outcome = await call.apply(
         PutObjectTags(
             call.store.write_id(call.now_us),

@@ -194,6 +194,7 @@ def changed(**fields: object) -> bytes:
         changed(Principal={"AWS": 111111111111}),
         changed(Principal={"Robot": "*"}),
         changed(Principal={"AWS": "arn:aws:iam::111111111111:ann"}),
+        changed(Principal={"AWS": "arn:aws:iam::111111111111:user/*"}),
         changed(NotPrincipal="*"),
         changed(Principal=None, NotPrincipal={"AWS": "111111111111"}),
         changed(Action=None),

@@ -6,7 +6,7 @@ import pytest
 
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.condition_keys import GLOBAL_KEYS, S3_KEYS
-from s3d.access.request_facts import RequestFacts
+from s3d.access.request_facts import Arrival, RequestFacts
 from s3d.protocol.authorization import Mechanism
 from s3d.protocol.routing import Request, parse_target
 from s3d.protocol.signature import PayloadMode, Verified
@@ -27,7 +27,7 @@ def facts(
 ) -> RequestFacts:
     request = Request("GET", parse_target(target), headers or {})
     verified = Verified(mechanism, PayloadMode.UNSIGNED, "AKANN", signature="hidden", signing_key=b"hidden")
-    return RequestFacts(request, verified, principal, remote="192.0.2.1", now_us=NOW_US)
+    return RequestFacts(request, verified, principal, came=Arrival("192.0.2.1", NOW_US))
 
 
 @pytest.mark.parametrize(

@@ -187,3 +187,25 @@ async def test_a_bucket_is_public_by_its_acl_or_its_file_too(live: Live) -> None
     assert (await live.ok("GET", "/public", query="policyStatus")).text("IsPublic") == "true"
     await live.ok("PUT", "/bucket", query="acl", headers={"x-amz-acl": "authenticated-read"})
     assert (await live.ok("GET", "/bucket", query="policyStatus")).text("IsPublic") == "true"
+
+
+async def test_tags_that_are_there_and_tags_that_come(live: Live) -> None:
+    await live.ok("PUT", "/bucket/red", b"body", headers={"x-amz-tagging": "team=red"})
+    await live.ok("PUT", "/bucket/blue", b"body", headers={"x-amz-tagging": "team=blue"})
+    there = {"StringEquals": {"s3:ExistingObjectTag/team": "red"}}
+    await put(live, policy(condition=there))
+    assert (await live.ask("GET", "/bucket/red", key=SECOND)).status == 200
+    assert (await live.ask("GET", "/bucket/blue", key=SECOND)).status == 403
+    coming = {"StringEquals": {"s3:RequestObjectTag/team": "green"}}
+    await put(live, policy(action=["s3:PutObject", "s3:PutObjectTagging"], condition=coming))
+    for team, status in (("green", 200), ("red", 403)):
+        answer = await live.ask(
+            "PUT", "/bucket/new", b"x", headers={"x-amz-tagging": f"team={team}"}, key=SECOND
+        )
+        assert answer.status == status
+    deny = {"StringEquals": {"s3:RequestObjectTag/team": "red"}}
+    await put(live, policy("Deny", "s3:PutObjectTagging", condition=deny))
+    for team, status in (("green", 200), ("red", 403)):
+        tag = f"<Tag><Key>team</Key><Value>{team}</Value></Tag>"
+        document = f"<Tagging><TagSet>{tag}</TagSet></Tagging>".encode()
+        assert (await live.ask("PUT", "/bucket/blue", document, query="tagging")).status == status
