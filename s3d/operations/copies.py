@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -18,7 +17,8 @@ from s3d.operations.preconditions import check_copy_source, check_live, write_co
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.versioning import made
 from s3d.protocol.errors import S3Error
-from s3d.protocol.routing import KEY_SIZE_BYTES_MAX, Target, valid_bucket_name
+from s3d.protocol.routing import KEY_SIZE_BYTES_MAX, Target, percent_decode
+from shardd.contract.bucket_names import valid_bucket_name
 
 COPY_SIZE_MAX: Final = 5 << 30
 SOURCE_TRIES_MAX: Final = 8  # how often a source that is replaced while it is copied is looked up again
@@ -167,8 +167,8 @@ def parse_copy_source(header: str) -> tuple[Target, str]:
     raw_path, _, raw_query = header.partition("?")
     name, _, version_id = raw_query.partition("=")
     try:
-        path = unquote_to_bytes(raw_path).decode()
-    except UnicodeDecodeError as error:
+        path = percent_decode(raw_path)
+    except S3Error as error:
         raise _bad_source() from error
     bucket, _, key = path.removeprefix("/").partition("/")
     if not key or (raw_query and (name != "versionId" or not version_id)):

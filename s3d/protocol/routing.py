@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from s3d.protocol.errors import S3Error
+from shardd.contract.bucket_names import valid_bucket_name
 
 Scope = Literal["service", "bucket", "object"]
 Handler = Callable[..., Any]
@@ -22,12 +23,6 @@ UNRESERVED: Final = "-._~"  # beside letters and digits (RFC 3986, 2.3): what Si
 _VISIBLE_ASCII: Final = re.compile(r"[!-~]+", re.ASCII)
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9\-._~/]*", re.ASCII)
-
-# Bucket naming rules, S3 user guide. "s3d-" is kept for the store itself.
-_BUCKET_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]", re.ASCII)
-_IP_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}", re.ASCII)
-_RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-", "s3d-")
-_RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 # They select only beside a sub-resource; alone they are any tool's words, which S3 leaves alone.
 _ARGUMENTS: Final = frozenset(("id", "annotationName"))
@@ -131,7 +126,7 @@ def parse_target(raw: str) -> Target:
     if "#" in raw:
         raise S3Error("InvalidURI")
     raw_bucket, _, raw_key = raw_path[1:].partition("/")
-    bucket, key = _decode(raw_bucket), _decode(raw_key)
+    bucket, key = percent_decode(raw_bucket), percent_decode(raw_key)
     if (bucket or key) and not valid_bucket_name(bucket):
         raise S3Error("InvalidBucketName", BucketName=bucket)
     if len(key) > KEY_SIZE_BYTES_MAX // 4 and len(key.encode()) > KEY_SIZE_BYTES_MAX:
@@ -147,14 +142,15 @@ def parse_query(raw: str) -> dict[str, str]:
     query: dict[str, str] = {}
     for piece in pieces:
         raw_name, _, raw_value = piece.partition("=")
-        name = _decode(raw_name.replace("+", " "))
+        name = percent_decode(raw_name.replace("+", " "))
         if name in query:
             raise S3Error("InvalidArgument", "A query parameter appears more than once.", ArgumentName=name)
-        query[name] = _decode(raw_value.replace("+", " "))
+        query[name] = percent_decode(raw_value.replace("+", " "))
     return query
 
 
-def _decode(raw: str) -> str:
+def percent_decode(raw: str) -> str:
+    """The text that a percent-encoded part of a URI stands for. Raises InvalidURI."""
     if "%" not in raw:
         return raw
     if _BAD_PERCENT.search(raw):
@@ -163,19 +159,6 @@ def _decode(raw: str) -> str:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError as error:
         raise S3Error("InvalidURI") from error
-
-
-def valid_bucket_name(name: str) -> bool:
-    """Whether S3's naming rules allow `name` (feature B3)."""
-    return (
-        3 <= len(name) <= 63
-        and _BUCKET_NAME.fullmatch(name) is not None
-        and ".-" not in name
-        and "-." not in name
-        and not _IP_ADDRESS.fullmatch(name)
-        and not name.startswith(_RESERVED_PREFIXES)
-        and not name.endswith(_RESERVED_SUFFIXES)
-    )
 
 
 def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

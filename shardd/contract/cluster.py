@@ -11,6 +11,7 @@ import msgspec
 import tomli
 
 from shardd.contract.blobs import SHARDS_MAX, NodeId
+from shardd.contract.bucket_names import valid_bucket_name
 from shardd.contract.errors import ConfigurationError
 
 MIB = 1 << 20
@@ -147,8 +148,6 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SECRET_SIZE_MIN = 8
 S3_PORT_BASE = 8_080
 
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}", re.ASCII)
 _VALIDATION = re.compile(r"(?P<reason>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _PLACE = re.compile(r"(?P<table>\w+)(?:\[(?P<index>[0-9]+)\])?(?:\.(?P<key>\w+))?")
 _WRONG_KEY = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<key>.*)`")
@@ -260,7 +259,7 @@ def _faults(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[tuple[
         yield "metadata.engine", 'this version has "local" only'
     names = [bucket.name for bucket in cluster.buckets]
     for index, name in enumerate(names):
-        if not _is_bucket_name(name):
+        if not valid_bucket_name(name):
             yield f"buckets[{index}].name", f"{name!r} is not a bucket name"
         if name in names[:index]:
             yield f"buckets[{index}].name", f"{name!r} is there twice"
@@ -313,12 +312,6 @@ def _path_faults(cluster: Cluster) -> Iterator[tuple[str, str]]:
                 continue
             if path.is_relative_to(other_path) or other_path.is_relative_to(path):
                 yield place, f"{path} and {other} overlap"
-
-
-def _is_bucket_name(name: str) -> bool:
-    """S3 user guide, "Bucket naming rules"; "s3d-" is kept for the store itself."""
-    plain = _BUCKET_NAME.fullmatch(name) and not _ADDRESS.fullmatch(name)
-    return bool(plain) and ".." not in name and not name.startswith(("xn--", "s3d-"))
 
 
 def _with_secret(entry: AuthConfig, environment: Mapping[str, str]) -> AuthConfig:

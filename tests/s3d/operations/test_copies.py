@@ -68,6 +68,8 @@ async def test_a_copy_onto_itself_changes_nothing(filled: Live) -> None:
         ("%2Fbucket%2Fa%3FversionId=null", 404, "NoSuchKey"),
         ("/bucket/a?acl", 400, "InvalidArgument"),
         ("/bucket/%ff", 400, "InvalidArgument"),
+        ("/bucket/%zz", 400, "InvalidArgument"),
+        ("/bucket/a%2", 400, "InvalidArgument"),
     ],
 )
 async def test_sources_that_are_refused(filled: Live, source: str, status: int, code: str) -> None:

@@ -119,6 +119,10 @@ REFUSED = {
         TWO + '[[buckets]]\nname = "No"\n',
         "buckets[0].name: 'No' is not a bucket name (line 16)",
     ),
+    "bucket name of S3's own": (
+        TWO + '[[buckets]]\nname = "sthree-x"\n',
+        "buckets[0].name: 'sthree-x' is not a bucket name (line 16)",
+    ),
     "bucket twice": (
         TWO + '[[buckets]]\nname = "abc"\n' * 2,
         "buckets[1].name: 'abc' is there twice (line 18)",
