@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
@@ -19,7 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """One HTTP port. `answer` gives the reply to a request and raises nothing; `refuse` that to broken HTTP."""
+    """One HTTP port. `answer` gives the reply to a request and raises nothing; `refuse` that to broken HTTP.
+
+    `clock_s`: seconds since 1970, for the Date of replies.
+    """
 
     def __init__(
         self,
@@ -27,14 +31,16 @@ class Listener:
         refuse: Callable[[HttpProcessingError], Reply],
         *,
         connections_max: int,
+        clock_s: Callable[[], float] = time.time,
     ) -> None:
         self.answer = answer
         self.refuse = refuse
         self._connections_max = connections_max
+        self._clock_s = clock_s
         self._serving: dict[Connection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self._common = b""
-        self._common_until = 0.0
+        self._common_s = -1
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept clients of the bound socket `sock` from now on."""
@@ -54,11 +60,11 @@ class Listener:
         return len(self._serving)
 
     def common_head(self) -> bytes:
-        """Date and Server of every reply, made anew each second."""
-        now = self._loop.time()
-        if now >= self._common_until:
-            self._common = f"Date: {formatdate(usegmt=True)}\r\nServer: Quoin\r\n".encode()
-            self._common_until = now + SWEEP_S
+        """Date and Server of every reply, made anew when the second changes: no Last-Modified may be later."""
+        now_s = int(self._clock_s())
+        if now_s != self._common_s:
+            self._common = f"Date: {formatdate(now_s, usegmt=True)}\r\nServer: Quoin\r\n".encode()
+            self._common_s = now_s
         return self._common
 
     def opened(self, connection: Connection) -> None:
