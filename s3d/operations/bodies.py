@@ -1,5 +1,6 @@
 """Owns the way of a body into a blob: framing off, every promise about it checked, nothing of a bad one kept."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ import msgspec
 
 from s3d.blobs.identity import Identity, encode_identity
 from s3d.blobs.writer import BlobWriter, StoredBlob
-from s3d.metadata.commands import Condemn
-from s3d.metadata.rows import Attributes
+from s3d.metadata.commands import CommandError, Condemn, PutObject, PutPart
+from s3d.metadata.log import LogClosedError
+from s3d.metadata.outcomes import Outcome
+from s3d.metadata.rows import Attributes, RowError
+from s3d.metadata.state import StateError
 from s3d.operations.call import Call
 from s3d.placement.erasure import CODECS
 from s3d.protocol.checksums import ALGORITHMS, Claims, Digests, read_claims
@@ -18,9 +22,13 @@ from s3d.protocol.errors import S3Error
 from s3d.protocol.streaming import decoder
 from s3d.protocol.xml import DOCUMENT_BYTES_MAX
 from shardd.contract.blobs import new_blob_id
+from shardd.contract.errors import QuoinError
 
 OBJECT_SIZE_MAX: Final = 5 << 30  # of one PUT or one part
 _LENGTH_DIGITS_MAX: Final = 19
+_NOTHING_APPLIED: Final = (CommandError, LogClosedError, StateError, RowError)  # as Log.append promises
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +175,31 @@ async def _writing(call: Call, size: int, digests: Digests) -> AsyncIterator[Blo
         kept = True
     finally:
         if not kept and (sent := await writer.abandon()) is not None:
-            now_us = call.store.clock_us()
-            await call.store.apply(
-                Condemn(call.store.write_id(now_us), now_us, blob=sent.blob, places=sent.places)
-            )
+            await _condemn(call, sent)
+
+
+async def name_body(call: Call, received: Received, command: PutObject | PutPart) -> Outcome:
+    """The outcome of the command that gives a stored body its row. Raises what Call.apply does.
+
+    Where the log says that nothing was applied, the body is condemned. Where it cannot say, nothing is: a row may
+    name it.
+    """
+    try:
+        return await call.apply(command)
+    except _NOTHING_APPLIED:
+        await _condemn(call, received.stored)
+        raise
+
+
+async def _condemn(call: Call, sent: StoredBlob) -> None:
+    """Have all that was sent deleted. The client hears of what went wrong before, not of a log that refuses this."""
+    now_us = call.store.clock_us()
+    try:
+        await call.store.apply(
+            Condemn(call.store.write_id(now_us), now_us, blob=sent.blob, places=sent.places)
+        )
+    except QuoinError as error:
+        log.warning("%s: shards of %s that no row names stay: %s", call.request_id, sent.blob.hex(), error)
 
 
 def _identity(call: Call, size: int, *, etag: str, attributes: Attributes, part: PartOf | None) -> bytes:

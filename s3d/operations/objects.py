@@ -8,7 +8,7 @@ from s3d.metadata.rows import VersionRow
 from s3d.metadata.view import View
 from s3d.operations import attributes as headers_of
 from s3d.operations.authorise import Named, absent, check_judged, permits
-from s3d.operations.bodies import Received, store_body
+from s3d.operations.bodies import Received, name_body, store_body
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, check_read, write_conditions
@@ -27,7 +27,9 @@ async def put_object(call: Call) -> Reply:
     conditions = write_conditions(call)
     check_live(call, conditions)
     received = await store_body(call, attributes=attributes)
-    outcome = await call.apply(
+    outcome = await name_body(
+        call,
+        received,
         PutObject(
             call.store.write_id(call.now_us),
             call.now_us,
@@ -41,7 +43,7 @@ async def put_object(call: Call) -> Reply:
             conditions=conditions,
             degraded=received.stored.degraded,
             grace_us=call.store.grace_us,
-        )
+        ),
     )
     return Reply(headers=_written(received, outcome.version_id))
 

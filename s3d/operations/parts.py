@@ -9,7 +9,7 @@ from s3d.metadata.listing import list_parts as parts_page
 from s3d.metadata.rows import UploadRow
 from s3d.operations import documents
 from s3d.operations.attributes import checksum_headers
-from s3d.operations.bodies import PartOf, Received, store_body, store_pieces
+from s3d.operations.bodies import PartOf, Received, name_body, store_body, store_pieces
 from s3d.operations.call import Call
 from s3d.operations.copies import Source, find_source
 from s3d.operations.multipart import find_upload
@@ -82,7 +82,9 @@ async def _copy_bytes(call: Call, upload: UploadRow, source: Source, start: int,
 
 
 async def _commit(call: Call, upload: UploadRow, number: int, received: Received) -> int:
-    outcome = await call.apply(
+    outcome = await name_body(
+        call,
+        received,
         PutPart(
             call.store.write_id(call.now_us),
             call.now_us,
@@ -97,7 +99,7 @@ async def _commit(call: Call, upload: UploadRow, number: int, received: Received
             incarnation=call.bucket.incarnation,
             degraded=received.stored.degraded,
             grace_us=call.store.grace_us,
-        )
+        ),
     )
     return outcome.modified_us
 
