@@ -11,6 +11,7 @@ from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.preconditions import delete_conditions
 from s3d.operations.reply import Reply, xml_reply
+from s3d.protocol.checksums import read_claims
 from s3d.protocol.errors import ERRORS, S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX
 
@@ -36,9 +37,8 @@ def _marks(version_id: str, outcome: Outcome) -> list[tuple[str, str]]:
 
 async def delete_objects(call: Call) -> Reply:
     """DeleteObjects: one command for all keys that the caller may delete, and an answer for each."""
-    if not call.header("content-md5") and not any(
-        name.startswith("x-amz-checksum-") for name in call.request.headers
-    ):
+    claims = read_claims(call.request.headers, call.verified)
+    if claims.md5 is None and claims.algorithm is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5")
     request = orders.read_delete(await read_document(call), keys_max=DELETE_KEYS_MAX)
     answers: list[documents.Deleted] = []

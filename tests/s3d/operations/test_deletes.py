@@ -126,6 +126,14 @@ async def test_documents_that_are_refused(live: Live, document: str) -> None:
     assert (await live.ok("GET", "/bucket/k1")).body == b"body"
 
 
+@pytest.mark.parametrize("name", ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"])
+async def test_a_word_about_checksums_is_none(live: Live, name: str) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    answer = await live.ask("POST", "/bucket", order("key").encode(), query="delete", headers={name: "CRC32"})
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert (await live.ask("HEAD", "/bucket/key")).status == 200
+
+
 async def test_a_checksum_is_required_and_checked(live: Live) -> None:
     body = order("key").encode()
     missing = await live.ask("POST", "/bucket", body, query="delete")
