@@ -25,7 +25,7 @@ from shardd.transport import session
 from shardd.transport.tls import PeerIdentity
 from tests.shardd.transport.raw import RawClient, make_secrets, serve
 
-FUZZ_CASES = int(os.environ.get("QUOIN_TF5_CASES", "2000"))
+FUZZ_CASES = int(os.environ.get("QUOIN_TF5_CASES", "10000"))
 BLOB = BlobId(b"b" * 16)
 LIMITS = StorageConfig(segment_bytes=8 << 20)
 

@@ -14,7 +14,7 @@ from shardd.transport import proof
 from shardd.transport.tls import PeerIdentity
 from tests.shardd.transport.raw import MEMBERS, NODE, make_secrets
 
-FUZZ_CASES = int(os.environ.get("QUOIN_TF5_CASES", "2000"))
+FUZZ_CASES = int(os.environ.get("QUOIN_TF5_CASES", "10000"))
 NONCE = b"s" * hello.NONCE_SIZE
 LEAF = b"l" * 32
 
