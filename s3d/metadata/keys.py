@@ -65,11 +65,6 @@ def split_stack(raw: bytes) -> tuple[bytes, bytes]:
     return raw[8:end].replace(b"\0\xff", b"\0"), raw[end + 2 :]
 
 
-def sequence_of(tail: bytes) -> int:
-    """The sequence of a version from what follows its key."""
-    return SEQUENCE_MAX - int.from_bytes(tail, "big")
-
-
 def version_id_of(sequence: int) -> str:
     """The id of the version that the command `sequence` made."""
     return f"{sequence:016x}"
