@@ -60,13 +60,16 @@ class PartOf(NamedTuple):
 class Body:
     """The body of a call with its framing off. `size`: bytes of the object, as the client announced them."""
 
-    def __init__(self, call: Call, *, wanted: str = "") -> None:
-        """`wanted`: a checksum to work out although the client claims none. Raises what the claims are wrong in."""
+    def __init__(self, call: Call, *, wanted: str = "", claims: Claims | None = None) -> None:
+        """`wanted`: a checksum to work out although the client claims none. `claims`: in place of the headers'.
+
+        Raises what the claims are wrong in.
+        """
         headers = call.request.headers
         self._raw = call.body
         self._decoder = decoder(call.verified, headers)
         self.size = _content_length(headers) if self._decoder is None else self._decoder.size
-        self.digests = Digests(_claims(read_claims(headers, call.verified), wanted))
+        self.digests = Digests(_claims(claims or read_claims(headers, call.verified), wanted))
         self._received = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -109,11 +112,14 @@ def _content_length(headers: Mapping[str, str]) -> int:
     return int(text)
 
 
-async def read_document(call: Call) -> bytes:
-    """A small body in one piece, checked like any other. Raises MalformedXML over 2 MiB."""
+async def read_document(call: Call, *, checksums: bool = True) -> bytes:
+    """A small body in one piece, checked like any other. Raises MalformedXML over 2 MiB.
+
+    Without `checksums` those in the headers are not of the document, but of what it is about.
+    """
     if "content-length" not in call.request.headers and "transfer-encoding" not in call.request.headers:
         return b""
-    body = Body(call)
+    body = Body(call, claims=None if checksums else _without_checksums(call))
     if body.size > DOCUMENT_BYTES_MAX:
         raise S3Error("MalformedXML", "The document is longer than 2 MiB.")
     pieces = []
@@ -122,6 +128,12 @@ async def read_document(call: Call) -> bytes:
         pieces.append(piece)
     body.check()
     return b"".join(pieces)
+
+
+def _without_checksums(call: Call) -> Claims:
+    headers = call.request.headers
+    kept = {name: headers[name] for name in ("content-md5",) if name in headers}
+    return read_claims(kept, call.verified)
 
 
 async def store_body(call: Call, *, attributes: Attributes, part: PartOf | None = None) -> Received:

@@ -211,8 +211,7 @@ async def list_uploads(call: Call) -> Reply:
             after=after.encode(),
             after_upload=after_upload if after else "",
         )
-    account, name = call.bucket.account, call.store.accounts.owner_name(call.bucket.account)
-    people = documents.owner(account, name, element_name="Initiator") + documents.owner(account, name)
+    owners = Owners(call)
     return xml_reply(
         document(
             "ListMultipartUploadsResult",
@@ -223,16 +222,19 @@ async def list_uploads(call: Call) -> Reply:
             element("NextUploadIdMarker", page.next_id) if page.truncated else "",
             asked.echo("MaxUploads"),
             element("IsTruncated", page.truncated),
-            *(_upload(entry, asked, people) for entry in page.entries),
+            *(_upload(entry, asked, owners[entry.row.attributes.owner]) for entry in page.entries),
             documents.common_prefixes(asked.written(prefix.decode()) for prefix in page.prefixes),
         )
     )
 
 
-def _upload(entry: ListedUpload, asked: Asked, people: str) -> str:
+def _upload(entry: ListedUpload, asked: Asked, owner: str) -> str:
     row = entry.row
+    # Whoever begins an upload owns it.
+    initiator = owner.removeprefix("<Owner>").removesuffix("</Owner>")
     return (
-        f"<Upload><Key>{asked.written(entry.key.decode())}</Key>{element('UploadId', row.upload)}{people}"
+        f"<Upload><Key>{asked.written(entry.key.decode())}</Key>{element('UploadId', row.upload)}"
+        f"<Initiator>{initiator}</Initiator>{owner}"
         f"{element('StorageClass', row.attributes.storage_class)}"
         f"{element('Initiated', documents.stamp(row.initiated_us))}</Upload>"
     )

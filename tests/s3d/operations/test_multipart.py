@@ -138,6 +138,16 @@ async def test_uploads_in_pages(live: Live) -> None:
     assert rolled.texts("CommonPrefixes/Prefix") == ["b/"]
 
 
+async def test_uploads_are_of_whoever_began_them(live: Live) -> None:
+    await live.ok("PUT", "/bucket", query="acl", headers={"x-amz-acl": "public-read-write"})
+    await live.ok("POST", "/bucket/a", query="uploads")
+    await live.ok("POST", "/bucket/b", query="uploads", key="AKSECOND")
+    listed = await live.ok("GET", "/bucket", query="uploads")
+    for who in ("Owner", "Initiator"):
+        assert listed.texts(f"Upload/{who}/ID") == ["000000000001", "000000000002"]
+    assert listed.texts("Upload/Owner/DisplayName")[0] == "first"
+
+
 async def test_an_aborted_upload_is_gone_with_its_parts(live: Live) -> None:
     upload = await begin(live)
     etag = await send(live, upload, 1, BIG)
@@ -204,12 +214,16 @@ async def test_checksums_of_parts_and_whole(live: Live, algorithm: str, kind: st
     parts = [(1, await send(live, upload, 1, BIG)), (2, await send(live, upload, 2, LAST))]
     listed = await live.ok("GET", "/bucket/key", query=f"uploadId={upload}")
     assert len(listed.texts(f"Part/Checksum{algorithm}")) == 2
+    header = f"x-amz-checksum-{algorithm.lower()}"
+    assert (await complete(live, upload, *parts, **{header: "AAAAAA=="})).code == "BadDigest"
     done = await complete(live, upload, *parts)
     assert done.text("ChecksumType") == kind
     head = await live.ok("HEAD", "/bucket/key", headers={"x-amz-checksum-mode": "ENABLED"})
     whole = head.headers[f"x-amz-checksum-{algorithm.lower()}"]
     assert whole == done.text(f"Checksum{algorithm}")
     assert whole.endswith(suffix)
+    again = await complete(live, upload, *parts, **{header: whole})
+    assert (again.status, again.text(f"Checksum{algorithm}")) == (200, whole)
     if kind == "FULL_OBJECT":
         await live.ok(
             "PUT", "/bucket/whole", BIG + LAST, headers={f"x-amz-checksum-{algorithm.lower()}": whole}
