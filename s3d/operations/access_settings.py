@@ -10,14 +10,14 @@ from s3d.access.public_access import (
     decode_block,
     encode_block,
 )
-from s3d.metadata.commands import PutBucketSetting
-from s3d.operations.authorise import ACL, BLOCK, OWNERSHIP
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
+from s3d.operations.orders import root_of
 from s3d.operations.reply import Reply, no_content, xml_reply
+from s3d.operations.settings import ACL, BLOCK, OWNERSHIP, keep
 from s3d.protocol.errors import S3Error
-from s3d.protocol.xml import Node, XmlError, parse
+from s3d.protocol.xml import Node
 
 _BLOCKS: Final = {
     "BlockPublicAcls": "block_public_acls",
@@ -40,20 +40,20 @@ async def get_public_access_block(call: Call) -> Reply:
 
 async def put_public_access_block(call: Call) -> Reply:
     """PutPublicAccessBlock: what is not named is off."""
-    root = _root(await read_document(call), "PublicAccessBlockConfiguration")
+    root = root_of(await read_document(call), "PublicAccessBlockConfiguration")
     found: dict[str, bool] = {}
     for node in root.children:
         value = _BOOLEANS.get(node.text.strip().lower())
         if node.name not in _BLOCKS or value is None:
             raise S3Error("MalformedXML")
         found[_BLOCKS[node.name]] = value
-    await _keep(call, BLOCK, encode_block(PublicAccessBlock(**found)))
+    await keep(call, BLOCK, encode_block(PublicAccessBlock(**found)))
     return Reply()
 
 
 async def delete_public_access_block(call: Call) -> Reply:
     """DeletePublicAccessBlock, also where there is none."""
-    await _keep(call, BLOCK, None)
+    await keep(call, BLOCK, None)
     return no_content()
 
 
@@ -68,17 +68,17 @@ async def get_ownership(call: Call) -> Reply:
 
 async def put_ownership(call: Call) -> Reply:
     """PutBucketOwnershipControls. ACLs are put out of force only where they give nothing to others."""
-    ownership = _ownership(_root(await read_document(call), "OwnershipControls"))
+    ownership = _ownership(root_of(await read_document(call), "OwnershipControls"))
     raw = call.bucket.settings.get(ACL)
     if ownership == "BucketOwnerEnforced" and raw and decode_acl(raw) != private(call.bucket.account):
         raise S3Error("InvalidBucketAclWithObjectOwnership")
-    await _keep(call, OWNERSHIP, ownership.encode())
+    await keep(call, OWNERSHIP, ownership.encode())
     return Reply()
 
 
 async def delete_ownership(call: Call) -> Reply:
     """DeleteBucketOwnershipControls, also where there are none."""
-    await _keep(call, OWNERSHIP, None)
+    await keep(call, OWNERSHIP, None)
     return no_content()
 
 
@@ -89,26 +89,3 @@ def _ownership(root: Node) -> Ownership:
     if found is None:
         raise S3Error("MalformedXML")
     return found
-
-
-async def _keep(call: Call, name: str, raw: bytes | None) -> None:
-    await call.apply(
-        PutBucketSetting(
-            call.store.write_id(call.now_us),
-            call.now_us,
-            bucket=call.bucket.name,
-            name=name,
-            document=raw,
-            incarnation=call.bucket.incarnation,
-        )
-    )
-
-
-def _root(raw: bytes, name: str) -> Node:
-    try:
-        root = parse(raw)
-    except XmlError as error:
-        raise S3Error("MalformedXML") from error
-    if root.name != name:
-        raise S3Error("MalformedXML")
-    return root

@@ -1,15 +1,15 @@
 """Owns the operations on ACLs of buckets and objects; never what an ACL allows."""
 
 from s3d.access.acl import Acl, decode_acl, encode_acl, private
-from s3d.metadata.commands import PutBucketSetting, PutObjectSetting
+from s3d.metadata.commands import PutObjectSetting
 from s3d.metadata.rows import NULL_VERSION
 from s3d.operations.acl_documents import acl_in_headers, read_acl, write_acl
-from s3d.operations.authorise import ACL, ownership_of, stored_object
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.objects import find_version
 from s3d.operations.ownership import asks_for_acl, check_public, settings_of
 from s3d.operations.reply import Reply, xml_reply
+from s3d.operations.settings import ACL, keep, ownership_of, stored_object
 from s3d.protocol.errors import S3Error
 
 
@@ -27,19 +27,12 @@ async def put_bucket_acl(call: Call) -> Reply:
     An ACL that was once there is never forgotten, but said in so many words: others may own objects in the bucket.
     """
     acl = await _asked(call, owner=call.bucket.account)
-    settings = call.bucket.settings
-    await call.apply(
-        PutBucketSetting(
-            call.store.write_id(call.now_us),
-            call.now_us,
-            bucket=call.bucket.name,
-            name=ACL,
-            document=encode_acl(acl)
-            if ACL in settings
-            else settings_of(acl, owner=call.bucket.account).get(ACL),
-            incarnation=call.bucket.incarnation,
-        )
+    said = (
+        encode_acl(acl)
+        if ACL in call.bucket.settings
+        else settings_of(acl, owner=call.bucket.account).get(ACL)
     )
+    await keep(call, ACL, said)
     return Reply()
 
 

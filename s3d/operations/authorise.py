@@ -3,23 +3,14 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from s3d.access.acl import decode_acl
 from s3d.access.audit import Entry
-from s3d.access.policy import GRANTED, Decision, Resource, StoredObject, evaluate, granted
-from s3d.access.policy_language import parse_policy
-from s3d.access.public_access import NO_BLOCK, OWNERSHIP_DEFAULT, OWNERSHIPS, Ownership, decode_block
+from s3d.access.policy import GRANTED, Decision, Resource, evaluate, granted
 from s3d.metadata.commands import CreateBucket
 from s3d.metadata.rows import BucketRow, VersionRow
 from s3d.metadata.view import View
 from s3d.operations.call import FOUND_NOTHING, NOT_JUDGED, Call
+from s3d.operations.settings import ACL, DECIDING, POLICY, resource_of
 from s3d.protocol.errors import S3Error
-
-# The documents of a bucket that decide who may do what; where there are none, the owner's keys are all there is.
-ACL: Final = "acl"
-POLICY: Final = "policy"
-OWNERSHIP: Final = "ownershipControls"
-BLOCK: Final = "publicAccessBlock"
-_DECIDING: Final = frozenset((ACL, POLICY, OWNERSHIP, BLOCK))
 
 _MAKE_THEIR_BUCKET: Final = ("PutObject", "CopyObject", "CreateMultipartUpload")
 
@@ -170,7 +161,7 @@ def decide(call: Call, view: View, *, action: str, row: BucketRow, at: Named) ->
     if (
         principal is not None
         and principal.account == row.account
-        and _DECIDING.isdisjoint(row.settings)
+        and DECIDING.isdisjoint(row.settings)
         and granted(principal, action, row.name)
     ):
         return GRANTED
@@ -226,37 +217,6 @@ def absent(call: Call, row: BucketRow, key: str, code: str) -> S3Error:
         return S3Error(code, Key=key)
     record(call, call.operation.permission, row.name, key, _UNLISTED)
     return S3Error("AccessDenied")
-
-
-def resource_of(row: BucketRow, key: str = "", version: VersionRow | None = None) -> Resource:
-    """What the evaluator needs to know of a bucket, and of an object in it."""
-    settings = row.settings
-    policy, acl, block = settings.get(POLICY), settings.get(ACL), settings.get(BLOCK)
-    return Resource(
-        row.name,
-        row.account,
-        row.public,
-        key,
-        parse_policy(policy, row.name) if policy else None,
-        decode_acl(acl) if acl else None,
-        ownership_of(row),
-        decode_block(block) if block else NO_BLOCK,
-        None if version is None else stored_object(row, version),
-    )
-
-
-def stored_object(row: BucketRow, version: VersionRow) -> StoredObject:
-    """Who owns a version, and its ACL. What is older than ACLs, or written by nobody, is the bucket's."""
-    acl = version.attributes.settings.get(ACL)
-    return StoredObject(version.attributes.owner or row.account, decode_acl(acl) if acl else None)
-
-
-def ownership_of(row: BucketRow) -> Ownership:
-    """Who owns what is written to a bucket."""
-    said = row.settings.get(OWNERSHIP)
-    if said is None:
-        return OWNERSHIP_DEFAULT
-    return next((each for each in OWNERSHIPS if each == said.decode()), OWNERSHIP_DEFAULT)
 
 
 def _with_further(call: Call, action: str, bucket: str, decision: Decision) -> Decision:

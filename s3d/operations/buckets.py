@@ -3,11 +3,11 @@
 from s3d.access.acl import encode_acl, private
 from s3d.metadata.commands import CreateBucket, DeleteBucket
 from s3d.operations import documents, orders
-from s3d.operations.authorise import ACL
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_bucket
 from s3d.operations.reply import Reply, no_content, xml_reply
+from s3d.operations.settings import ACL
 from s3d.protocol.errors import S3Error
 
 DEFAULT_REGION = "us-east-1"

@@ -25,10 +25,10 @@ from s3d.metadata.listing import (
     list_versions as versions_page,
 )
 from s3d.operations import documents
-from s3d.operations.authorise import ownership_of
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
 from s3d.operations.reply import Reply, xml_reply
+from s3d.operations.settings import ownership_of
 from s3d.operations.tokens import read_token, write_token
 from s3d.protocol.errors import S3Error
 from s3d.protocol.xml import escape

@@ -33,7 +33,7 @@ class DeleteOrder:
 
 def read_delete(raw: bytes, *, keys_max: int) -> DeleteOrder:
     """The document of DeleteObjects: 1 to `keys_max` keys, else MalformedXML."""
-    root = _root(raw, "Delete")
+    root = root_of(raw, "Delete")
     nodes = [child for child in root.children if child.name == "Object"]
     if not 1 <= len(nodes) <= keys_max:
         raise S3Error("MalformedXML")
@@ -66,7 +66,7 @@ def read_parts(raw: bytes) -> tuple[NamedPart, ...]:
 
     A number that follows itself with another ETag is a part that was sent again: the later one counts.
     """
-    root = _root(raw, "CompleteMultipartUpload")
+    root = root_of(raw, "CompleteMultipartUpload")
     nodes = [child for child in root.children if child.name == "Part"]
     if not 1 <= len(nodes) <= PARTS_MAX:
         raise S3Error("MalformedXML")
@@ -90,7 +90,7 @@ def _part(node: Node) -> NamedPart:
 
 def read_location(raw: bytes) -> str:
     """The region that CreateBucketConfiguration names; "" where it names none."""
-    root = _root(raw, "CreateBucketConfiguration")
+    root = root_of(raw, "CreateBucketConfiguration")
     return (root.text_of("LocationConstraint") or "").strip()
 
 
@@ -99,7 +99,8 @@ def bare_etag(text: str) -> str:
     return text.strip().removeprefix('"').removesuffix('"')
 
 
-def _root(raw: bytes, name: str) -> Node:
+def root_of(raw: bytes, name: str) -> Node:
+    """The root of a document, which is called `name`. Raises MalformedXML."""
     try:
         root = parse(raw)
     except XmlError as error:

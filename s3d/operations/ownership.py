@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 
 from s3d.access.acl import Acl, encode_acl, is_public, private
-from s3d.access.public_access import OWNERSHIPS, decode_block
+from s3d.access.public_access import OWNERSHIPS
 from s3d.metadata.rows import Attributes, BucketRow
 from s3d.operations.acl_documents import CANNED_HEADER, GRANT_HEADERS, acl_in_headers
-from s3d.operations.authorise import ACL, BLOCK, OWNERSHIP, ownership_of
 from s3d.operations.call import Call
+from s3d.operations.settings import ACL, OWNERSHIP, block_of, ownership_of
 from s3d.protocol.errors import S3Error
 
 _FULL_CONTROL: Final = "bucket-owner-full-control"
@@ -76,8 +76,7 @@ def asks_for_acl(call: Call) -> bool:
 
 def check_public(row: BucketRow, acl: Acl | None) -> None:
     """Refuse an ACL that lets strangers in where the bucket blocks those. Raises AccessDenied."""
-    block = row.settings.get(BLOCK)
-    if acl is not None and block and decode_block(block).block_public_acls and is_public(acl):
+    if acl is not None and block_of(row).block_public_acls and is_public(acl):
         raise S3Error("AccessDenied")
 
 

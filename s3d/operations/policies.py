@@ -8,14 +8,13 @@ from s3d.access.policy_language import (
     Policy,
     parse_policy,
 )
-from s3d.access.public_access import NO_BLOCK, PublicAccessBlock, decode_block
+from s3d.access.public_access import NO_BLOCK
 from s3d.access.public_access import is_public as is_public_policy
-from s3d.metadata.commands import PutBucketSetting
-from s3d.operations.authorise import ACL, BLOCK, POLICY, ownership_of
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
 from s3d.operations.reply import Reply, no_content, xml_reply
+from s3d.operations.settings import ACL, POLICY, block_of, keep, ownership_of
 from s3d.protocol.errors import S3Error
 
 
@@ -36,35 +35,22 @@ async def put_policy(call: Call) -> Reply:
         policy = parse_policy(raw, call.bucket.name)
     except MalformedPolicyError as error:
         raise S3Error("MalformedPolicy", str(error)) from error
-    if _block(call).block_public_policy and is_public_policy(policy):
+    if block_of(call.bucket).block_public_policy and is_public_policy(policy):
         raise S3Error("AccessDenied")
-    await _keep(call, raw)
+    await keep(call, POLICY, raw)
     return no_content()
 
 
 async def delete_policy(call: Call) -> Reply:
     """DeleteBucketPolicy, also where there is none. An empty document stays, as NO_DOCUMENT says."""
     if call.bucket.settings.get(POLICY):
-        await _keep(call, NO_DOCUMENT)
+        await keep(call, POLICY, NO_DOCUMENT)
     return no_content()
-
-
-async def _keep(call: Call, raw: bytes) -> None:
-    await call.apply(
-        PutBucketSetting(
-            call.store.write_id(call.now_us),
-            call.now_us,
-            bucket=call.bucket.name,
-            name=POLICY,
-            document=raw,
-            incarnation=call.bucket.incarnation,
-        )
-    )
 
 
 async def get_policy_status(call: Call) -> Reply:
     """GetBucketPolicyStatus: whether strangers are let in, by the policy, by the ACL, or by the cluster's file."""
-    settings, block = call.bucket.settings, _block(call)
+    settings, block = call.bucket.settings, block_of(call.bucket)
     policy: Policy | None = None
     if settings.get(POLICY):
         policy = parse_policy(settings[POLICY], call.bucket.name)
@@ -75,8 +61,3 @@ async def get_policy_status(call: Call) -> Reply:
         by_acl = False
     by_file = call.bucket.public and block == NO_BLOCK
     return xml_reply(document("PolicyStatus", element("IsPublic", by_policy or by_acl or by_file)))
-
-
-def _block(call: Call) -> PublicAccessBlock:
-    raw = call.bucket.settings.get(BLOCK)
-    return decode_block(raw) if raw else NO_BLOCK

@@ -5,12 +5,13 @@ from typing import Final
 
 import msgspec
 
-from s3d.metadata.commands import PutBucketSetting, PutObjectTags
+from s3d.metadata.commands import PutObjectTags
 from s3d.operations.authorise import check_tags
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.objects import find_version
 from s3d.operations.reply import Reply, no_content, xml_reply
+from s3d.operations.settings import keep
 from s3d.protocol.errors import S3Error
 from s3d.protocol.tags import BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, read_tag_document, write_tags
 
@@ -70,24 +71,11 @@ async def get_bucket_tagging(call: Call) -> Reply:
 async def put_bucket_tagging(call: Call) -> Reply:
     """PutBucketTagging: all tags of the bucket at once."""
     tags = read_tag_document(await read_document(call), most=BUCKET_TAGS_MAX)
-    await _keep(call, msgspec.json.encode(tags))
+    await keep(call, TAGGING, msgspec.json.encode(tags))
     return no_content()
 
 
 async def delete_bucket_tagging(call: Call) -> Reply:
     """DeleteBucketTagging, also where there are none."""
-    await _keep(call, None)
+    await keep(call, TAGGING, None)
     return no_content()
-
-
-async def _keep(call: Call, raw: bytes | None) -> None:
-    await call.apply(
-        PutBucketSetting(
-            call.store.write_id(call.now_us),
-            call.now_us,
-            bucket=call.bucket.name,
-            name=TAGGING,
-            document=raw,
-            incarnation=call.bucket.incarnation,
-        )
-    )

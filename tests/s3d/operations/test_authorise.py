@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from s3d.metadata.commands import PutObjectSetting
-from s3d.operations.authorise import ACL
 from s3d.operations.call import Call
 from s3d.operations.catalog import OPERATIONS
 from s3d.operations.objects import get_object
 from s3d.operations.reply import Reply
+from s3d.operations.settings import ACL
 from s3d.protocol.routing import Request, parse_target
 from tests.s3d.live import Live
 from tests.s3d.protocol.signing import SECRET
