@@ -39,7 +39,10 @@ class _Entry:
 
 
 class Committer:
-    """The one writer of a store. `submit` on the loop; each `done` is called on the loop, a whole group at a time."""
+    """The one writer of a store. `submit` on the loop; each `done` is called on the loop, a whole group at a time.
+
+    `turn` is held while the thread writes: who gets it may write in its place.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -47,6 +50,7 @@ class Committer:
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._waiting = 0
+        self.turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -77,10 +81,12 @@ class Committer:
         while not ended:
             group, ended = self._next_group(max(0.0, due_s - time.monotonic()))
             if group:
-                outcomes = self._writer.commit([change for entry in group for change in entry.changes])
+                with self.turn:
+                    outcomes = self._writer.commit([change for entry in group for change in entry.changes])
                 self._loop.call_soon_threadsafe(self._finish, group, outcomes)
             if time.monotonic() >= due_s:
-                due_s = self._writer.tend() + time.monotonic()
+                with self.turn:
+                    due_s = self._writer.tend() + time.monotonic()
 
     def _next_group(self, patience_s: float) -> tuple[list[_Entry], bool]:
         """What waits, up to the group's limits, and whether it is the last; nothing where none came in time."""

@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 
 from shardd import requests
 from shardd.committer import Change, Committer, Outcome
@@ -12,23 +14,26 @@ from shardd.contract import messages
 from shardd.contract.blobs import BlobId
 from shardd.contract.errors import InternalError, ShardError
 from shardd.engine.store import Delete, Put, ShardStore
+from shardd.promptness import Promptness
 from shardd.transport.session import Request
 
 READERS = 2
-SMALL_READS_MAX = 16  # that share a thread's turn
-QUICK_READ_S_MAX = 0.005
-SLOW_DISK_S = 1.0  # how long small reads go to the threads after one that was not quick
+INLINE_BYTES_MAX = 64 << 10  # of one request, and of small writes together: more is a thread's work
 FLUSH_INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[messages.Reply, Sequence[bytes]]
-Read = tuple[Request, Callable[[], Answer]]
+Write = tuple[Request, Sequence[Change], int]
 _DONE = messages.Done()
 
 
 class ShardService:
-    """Answers the requests of one shard server. `handle` on the loop; the store's work is done in threads."""
+    """Answers the requests of one shard server. `handle` on the loop.
+
+    The store's work is done in threads, but for what is small while the disk is prompt: the way to a thread and back
+    costs more than that. A disk that hangs thus makes the node silent, and gateways go round it within a second.
+    """
 
     def __init__(self, store: ShardStore, *, cluster: bytes) -> None:
         self._store = store
@@ -36,8 +41,9 @@ class ShardService:
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._flush_due_s = 0.0
-        self._small: list[Read] = []
-        self._quick_from_s = 0.0
+        self._prompt = Promptness()
+        self._small: list[Write] = []
+        self._small_bytes = 0
         self._committer = Committer(self)  # its thread begins at once: all it uses stands above
 
     def handle(self, request: Request) -> None:
@@ -102,41 +108,45 @@ class ShardService:
                 self._read(request, lambda: (self._store.list(after, limit), ()))
 
     def _write(self, request: Request, changes: Sequence[Change], *, size_bytes: int) -> None:
+        """Small writes that come in one turn of the loop are one group commit."""
+        if self._small_bytes + size_bytes > INLINE_BYTES_MAX or not self._prompt:
+            self._submit_write(request, changes, size_bytes=size_bytes)
+            return
+        if not self._small:
+            self._loop.call_soon(self._commit_small)
+        self._small.append((request, changes, size_bytes))
+        self._small_bytes += size_bytes
+
+    def _commit_small(self) -> None:
+        """Here, unless the committer is at work: to wait for its turn could take as long as its largest group."""
+        writes, self._small, self._small_bytes = self._small, [], 0
+        if self._committer.waiting or not self._committer.turn.acquire(blocking=False):
+            for request, changes, size_bytes in writes:
+                failure = self._guarded(partial(self._submit_write, request, changes, size_bytes=size_bytes))
+                if failure is not None:
+                    request.fail(failure)
+            return
+        try:
+            with self._prompt.watched():
+                outcomes = self.commit([change for _, changes, _ in writes for change in changes])
+        finally:
+            self._committer.turn.release()
+        rest = iter(outcomes)
+        for request, changes, _ in writes:
+            _answer_write(request, list(islice(rest, len(changes))))
+
+    def _submit_write(self, request: Request, changes: Sequence[Change], *, size_bytes: int) -> None:
         self._committer.submit(
             changes, size_bytes=size_bytes, done=lambda outcomes: _answer_write(request, outcomes)
         )
 
     def _read(self, request: Request, work: Callable[[], Answer], *, small: bool = False) -> None:
-        if not small:
-            self._submit([(request, work)])
-        elif time.monotonic() >= self._quick_from_s:
-            self._read_here(request, work)
+        if small and self._prompt:
+            with self._prompt.watched():
+                answer = self._answer(work)
+            request.reply(*answer)
         else:
-            self._small.append((request, work))
-            if len(self._small) == 1:
-                self._loop.call_soon(self._submit_small)
-
-    def _read_here(self, request: Request, work: Callable[[], Answer]) -> None:
-        """On the loop itself, as long as the disk is quick: the way to a thread and back costs more than the read."""
-        began_s = time.monotonic()
-        body, payload = self._answer(work)
-        ended_s = time.monotonic()
-        if ended_s - began_s > QUICK_READ_S_MAX:
-            self._quick_from_s = ended_s + SLOW_DISK_S
-        request.reply(body, payload)
-
-    def _submit_small(self) -> None:
-        """On a slow disk, small reads that came in one turn of the loop share one way to a thread and back."""
-        for at in range(0, len(self._small), SMALL_READS_MAX):
-            self._submit(self._small[at : at + SMALL_READS_MAX])
-        self._small = []
-
-    def _submit(self, reads: Sequence[Read]) -> None:
-        def run() -> None:
-            answers = [(request, self._answer(work)) for request, work in reads]
-            self._loop.call_soon_threadsafe(_reply_all, answers)
-
-        self._readers.submit(run)
+            self._readers.submit(lambda: self._loop.call_soon_threadsafe(request.reply, *self._answer(work)))
 
     def _answer(self, work: Callable[[], Answer]) -> Answer:
         answer: list[Answer] = []
@@ -162,11 +172,6 @@ def _put_of(message: messages.PutExtent, payload: Sequence[bytes]) -> Put:
         message.identity,
         payload,
     )
-
-
-def _reply_all(answers: Sequence[tuple[Request, Answer]]) -> None:
-    for request, (body, payload) in answers:
-        request.reply(body, payload)
 
 
 def _answer_write(request: Request, outcomes: Sequence[Outcome]) -> None:

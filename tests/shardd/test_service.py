@@ -4,15 +4,12 @@ import asyncio
 import os
 import random
 import threading
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import ANY
 
 import pytest
 
-from shardd import service as service_module
 from shardd.committer import GROUP_BYTES_MAX, Change, Committer, Outcome
 from shardd.contract import messages, wire
 from shardd.contract.blobs import UNIT_SIZE, BlobId, NodeId, unit_crc
@@ -20,6 +17,7 @@ from shardd.contract.cluster import StorageConfig
 from shardd.contract.errors import BY_CODE, InternalError, OverloadedError, ShardError
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import Delete, ShardStore
+from shardd.promptness import SLOW_S, Promptness
 from shardd.service import ShardService
 from shardd.transport import session
 from shardd.transport.tls import PeerIdentity
@@ -157,26 +155,6 @@ async def test_too_many_bytes_under_way_are_refused_and_the_connection_lives(
     assert await ask(client, put([b"one"]), b"one") == messages.Done()
 
 
-async def test_small_reads_leave_the_loop_while_the_disk_is_slow(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, here = await server.client(), threading.current_thread()
-    assert await ask(client, put([b"one"]), b"one") == messages.Done()
-    read, readers = server.store.read, list[threading.Thread]()
-    waits_s = iter((0.0, 0.0, 0.06, 0.0, 0.0))  # the third is slow, and the next ones pay for it
-
-    def timed(*place: Any, **span: Any) -> Any:
-        readers.append(threading.current_thread())
-        time.sleep(next(waits_s))
-        return read(*place, **span)
-
-    monkeypatch.setattr(server.store, "read", timed)
-    monkeypatch.setattr(service_module, "QUICK_READ_S_MAX", 0.05)
-    for _ in range(5):
-        assert await ask(client, messages.GetUnits(BLOB, 0, 0, 0, 1)) == (ANY, b"one")
-    assert [reader is here for reader in readers] == [True, True, True, False, False]
-
-
 async def test_a_fault_of_ours_is_an_answer(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -233,6 +211,43 @@ def hostile(chance: random.Random, bodies: Sequence[object], cluster: bytes) -> 
     for _ in range(chance.randrange(4)):
         data[chance.randrange(len(data))] = chance.randrange(256)
     return bytes(data)
+
+
+async def test_small_requests_do_without_threads_while_the_disk_is_prompt(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And by way of threads the answers are the same, as they are while the committer is at work."""
+    client, seen, ages = await server.client(), list[bool](), [0.0]
+    commit, read = server.store.commit, server.store.read
+    main = threading.main_thread()
+
+    def spy(work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **more: Any) -> Any:
+            seen.append(threading.current_thread() is main)
+            return work(*arguments, **more)
+
+        return run
+
+    monkeypatch.setattr(server.service, "_prompt", Promptness(lambda: ages[0]))
+    monkeypatch.setattr(server.store, "commit", spy(commit))
+    monkeypatch.setattr(server.store, "read", spy(read))
+
+    async def put_and_get(shard: int) -> list[bool]:
+        seen.clear()
+        assert await ask(client, put([b"unit"], shard=shard), b"unit") == messages.Done()
+        got = await ask(client, messages.GetUnits(BLOB, shard, 0, 0, 1))
+        assert isinstance(got, tuple) and got[1] == b"unit"
+        return list(seen)
+
+    assert await put_and_get(1) == [True, True]
+    with server.service._committer.turn:
+        writing = asyncio.create_task(ask(client, put([b"unit"], shard=2), b"unit"))
+        while not server.service._committer.waiting:
+            await asyncio.sleep(0)
+    assert await writing == messages.Done()
+    with server.service._prompt.watched():
+        ages[0] = 2 * SLOW_S
+    assert await put_and_get(3) == [False, False]
 
 
 class SlowWriter:
