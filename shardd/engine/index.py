@@ -36,9 +36,10 @@ MAP_SIZE_BYTES = 64 << 30  # of addresses, not of disk: the file is as big as it
 PENDING_ROWS_MAX = 32_768
 VERIFY_SIZE_MAX = (
     64 << 20
-)  # the walk takes about 1 s for so much; bigger files are checked by their row CRCs alone
+)  # the walk takes about 1 s for so much; bigger files have their row CRCs, and a trial
 READERS_MAX = 126
 CONDEMNED = "condemned"
+UNPROVEN = "unproven"  # opened without a walk, and no start has come to its end with it since
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +90,9 @@ class Index:
             self._load(origin)
 
     def _load(self, origin: Origin) -> None:
-        self._pending = _Pending()
-        self._flushing = _Pending()
+        # What is not in LMDB, the newest first, and what is going there: one attribute, so that a reader never sees
+        # a row in neither.
+        self._layers = (_Pending(), _Pending())
         self._folder.mkdir(parents=True, exist_ok=True)
         data = self._folder / "data.mdb"
         used = data.stat().st_size if data.exists() else 0
@@ -126,7 +128,7 @@ class Index:
 
     def extent(self, key: bytes, extent: int) -> ExtentRow | None:
         """The row of one extent of the shard `key`. Raises DamagedRowError."""
-        for pending in (self._pending, self._flushing):
+        for pending in self._layers:
             rows = pending.extents.get(key)
             if rows is not None and extent in rows:
                 return rows[extent]
@@ -136,7 +138,7 @@ class Index:
 
     def tombstone(self, key: bytes) -> TombstoneRow | None:
         """The deletion of the shard `key`. Raises DamagedRowError."""
-        for pending in (self._pending, self._flushing):
+        for pending in self._layers:
             if key in pending.tombstones:
                 return pending.tombstones[key]
         with self._environment.begin(db=self._tombstones) as transaction:
@@ -145,48 +147,54 @@ class Index:
 
     def extents(self, key: bytes) -> dict[int, ExtentRow]:
         """All extents of the shard `key`, in order. Raises DamagedRowError."""
-        newer = [pending.extents.get(key, {}).copy() for pending in (self._flushing, self._pending)]
+        newest, newer = (pending.extents.get(key, {}).copy() for pending in self._layers)
         with self._environment.begin(db=self._extents) as transaction:
             stored = {extent_in(found): decode_extent(value) for found, value in _under(transaction, key)}
-        merged: dict[int, ExtentRow | None] = {**stored, **newer[0], **newer[1]}
+        merged: dict[int, ExtentRow | None] = {**stored, **newer, **newest}
         return {extent: row for extent, row in sorted(merged.items()) if row is not None}
 
     def set_extent(self, key: bytes, extent: int, row: ExtentRow | None) -> None:
-        self._pending.extents.setdefault(key, {})[extent] = row
-        self._pending.count += 1
+        pending = self._layers[0]
+        pending.extents.setdefault(key, {})[extent] = row
+        pending.count += 1
 
     def set_tombstone(self, key: bytes, row: TombstoneRow | None) -> None:
-        self._pending.tombstones[key] = row
-        self._pending.count += 1
+        pending = self._layers[0]
+        pending.tombstones[key] = row
+        pending.count += 1
 
     def segment(self, segment: int) -> SegmentRow:
         """The row of a segment, to change in place; it is written with the next flush."""
-        self._pending.segments.add(segment)
+        self._layers[0].segments.add(segment)
         return self.segments.setdefault(segment, SegmentRow())
 
     def forget_segment(self, segment: int) -> None:
         self.segments.pop(segment, None)
-        self._pending.segments.add(segment)
+        self._layers[0].segments.add(segment)
 
     @property
     def pending(self) -> int:
         """Rows that are in memory only."""
-        return self._pending.count
+        return self._layers[0].count
 
     def flush(self) -> None:
         """Commit and sync what is pending, with the checkpoint. OSError where the disk refuses: nothing is lost."""
-        if not self._pending:
+        rows = self._layers[0]
+        if not rows:
             return
-        # Readers look at pending, then flushing, then LMDB: a row is always in at least one of the three.
-        self._flushing = self._pending
-        self._pending = _Pending()
+        newer, left = _Pending(), rows
+        self._layers = (newer, rows)
         try:
-            self._commit(self._flushing)
+            self._commit(rows)
+            left = newer
         except lmdb.Error as fault:
-            self._pending = self._flushing
             raise OSError(*_errno_of(fault)) from fault
         finally:
-            self._flushing = _Pending()
+            self._layers = (left, _Pending())
+
+    def vouch(self) -> None:
+        """A start has come to its end with this index: it need not be made anew because nothing walked it."""
+        (self._folder / UNPROVEN).unlink(missing_ok=True)
 
     def _commit(self, rows: _Pending) -> None:
         with self._environment.begin(write=True) as transaction:
@@ -250,13 +258,25 @@ def _is_sound(folder: Path) -> bool:
         return False
     try:
         if data.stat().st_size > VERIFY_SIZE_MAX:
-            return True
+            return _may_be_tried(folder)
         problems = lmdb.verify.verify(str(folder))  # type: ignore[no-untyped-call]
     except (OSError, lmdb.verify.VerifyError) as fault:
         problems = [str(fault)] if data.exists() else []
     if problems:
         log.warning("the index in %s is damaged (%s): it is rebuilt", folder, problems[0])
     return not problems
+
+
+def _may_be_tried(folder: Path) -> bool:
+    """Whether an index too big to be walked may be used: not twice where the first start did not come to its end.
+
+    Damaged pages may have ended it, and would end every other.
+    """
+    if (folder / UNPROVEN).exists():
+        log.warning("a start with the index in %s did not come to its end: it is rebuilt", folder)
+        return False
+    (folder / UNPROVEN).touch()
+    return True
 
 
 def _errno_of(fault: lmdb.Error) -> tuple[int, str]:

@@ -41,6 +41,7 @@ class Journal:
         self._next = 1
         self._writer: SegmentWriter | None = None
         self._spare: File | None = None
+        self._spare_missed = False  # said, and only looked for again when the disk says that it has room
         self._spare_size = align(min(SPARE_SIZE_MAX, limits.segment_bytes), BLOCK_SIZE)
         self._area = WriteArea()
 
@@ -117,16 +118,20 @@ class Journal:
         if self._spare is None:
             path = self.folder / SPARE
             try:
+                if self._spare_missed and self.room().free_bytes < self._spare_size:
+                    return False
                 if SPARE in self.filesystem.names(self.folder):
                     self.filesystem.unlink(path)
                 file = self.filesystem.create(path)
                 file.allocate(self._spare_size)
             except OSError as fault:
-                log.warning("no spare room in %s: %s", self.folder, fault)
+                if not self._spare_missed:
+                    log.warning("no spare room in %s: %s", self.folder, fault)
+                self._spare_missed = True
                 with contextlib.suppress(OSError):
                     self.filesystem.unlink(path)
                 return False
-            self._spare = file
+            self._spare, self._spare_missed = file, False
         return True
 
     def release_spare(self) -> None:

@@ -54,6 +54,7 @@ def recover(journal: Journal, index: Index) -> None:
     for number, segment in sorted(journal.segments.items()):
         _replay(segment, index, newest=number == newest)
     index.flush()
+    index.vouch()
 
 
 def _discover(journal: Journal) -> None:
@@ -158,6 +159,8 @@ def _enter_records(segment: Segment, index: Index, start: int, size: int) -> _Ta
             continue
         ledger.enter(index, found.record, segment=segment.segment, offset=found.header.offset)
         end = found.header.offset + found.header.size
+        if found.header.ends_commit:
+            end = align(end, BLOCK_SIZE)  # what follows is padding, and no record begins in it
         tail.end = align(end, BLOCK_SIZE)
         tail.proven_to = max(tail.proven_to, found.header.synced_to)
         if index.pending > PENDING_ROWS_MAX:

@@ -220,3 +220,22 @@ def test_a_mixed_group_on_a_full_disk_keeps_its_deletes(store: ShardStore, disk:
     disk.faults.clear()
     store.flush_index()
     assert commit(store, *big) == ["ok"] * 3
+
+
+def test_a_disk_without_room_for_the_spare_is_asked_quietly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_store(tmp_path).close()
+    disk = FaultyFilesystem(forced_room=Room(0, 1 << 30))
+    disk.faults.append(Fault("allocate", code=errno.ENOSPC, times=FOREVER))
+    store = open_store(tmp_path, filesystem=disk)
+    tried = disk.calls["create"]
+    for _ in range(5):
+        store.flush_index()
+    assert disk.calls["create"] == tried
+    assert sum("no spare room" in record.message for record in caplog.records) == 1
+    disk.faults.clear()
+    disk.forced_room = None
+    store.flush_index()
+    assert (tmp_path / "spare").exists()
+    store.close()

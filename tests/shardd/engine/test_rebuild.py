@@ -8,8 +8,9 @@ from random import Random
 import lmdb
 import pytest
 
-from shardd.contract.errors import ShardCorruptError
+from shardd.contract.errors import ShardCorruptError, StorageFailedError
 from shardd.contract.messages import Page, Stat
+from shardd.engine.index import UNPROVEN, Index
 from shardd.engine.store import Delete, ShardStore
 from tests.shardd.engine.shards import NOW_US, blob, commit, compact, content, open_store, put, read_all
 
@@ -108,6 +109,45 @@ def test_whatever_befalls_the_index_the_store_is_the_same(
     for number in range(0, SHARDS, 3):
         if number % 4:
             assert commit(store, put(number)) == ["StaleGenerationError"], "deletions outlive a rebuild"
+    store.close()
+
+
+def test_a_start_vouches_for_an_index_that_is_too_big_to_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shardd.engine.index.VERIFY_SIZE_MAX", 0)
+    for number in range(3):
+        store = open_store(tmp_path)
+        commit(store, put(number, b"data"))
+        assert [read_all(store, earlier) for earlier in range(number + 1)] == [b"data"] * (number + 1)
+        assert not (tmp_path / "index" / UNPROVEN).exists()
+        store.close()
+
+
+def test_a_start_that_was_cut_short_between_records_finds_no_damage_in_the_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path, segment_bytes=16 << 20)
+    for number in range(30):
+        commit(store, put(number, content(700, number)))
+    store.close()
+    shutil.rmtree(tmp_path / "index")
+    monkeypatch.setattr("shardd.engine.recovery.PENDING_ROWS_MAX", 0)
+    flush, flushed = Index.flush, []
+
+    def end_at_the_tenth(index: Index) -> None:
+        flush(index)
+        flushed.append(index)
+        if len(flushed) == 10:
+            index.close()
+            raise OSError("the power goes")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageFailedError):
+        patch.setattr(Index, "flush", end_at_the_tenth)
+        open_store(tmp_path, segment_bytes=16 << 20)
+    store = open_store(tmp_path, segment_bytes=16 << 20)
+    assert store.status(NOW_US).quarantined == 0
+    assert [read_all(store, number) for number in range(30)] == [content(700, n) for n in range(30)]
     store.close()
 
 
