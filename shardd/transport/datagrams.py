@@ -74,6 +74,7 @@ class DatagramSocket:
         self._received = received
         self._failed = failed
         self._waiting: deque[tuple[list[bytes], Address]] = deque()
+        self._waiting_count = 0
         self._loop.add_reader(opened.fileno(), self.drain)
 
     @property
@@ -85,12 +86,11 @@ class DatagramSocket:
     def send(self, datagrams: list[bytes], address: Address) -> None:
         """Sends now, or as soon as the socket takes them; what no path takes is dropped, as QUIC expects."""
         if self._waiting:
-            if len(self._waiting) < SEND_QUEUE_MAX:
-                self._waiting.append((datagrams, address))
+            self._wait(datagrams[: SEND_QUEUE_MAX - self._waiting_count], address)
             return
         rest = self._try_send(datagrams, address)
         if rest:
-            self._waiting.append((rest, address))
+            self._wait(rest[:SEND_QUEUE_MAX], address)
             self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def drain(self) -> None:
@@ -121,6 +121,12 @@ class DatagramSocket:
             self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
         self._waiting.clear()
+        self._waiting_count = 0
+
+    def _wait(self, datagrams: list[bytes], address: Address) -> None:
+        if datagrams:
+            self._waiting.append((datagrams, address))
+            self._waiting_count += len(datagrams)
 
     def _try_send(self, datagrams: list[bytes], address: Address) -> list[bytes]:
         """Gives what has to wait for the socket."""
@@ -154,10 +160,14 @@ class DatagramSocket:
 
     def _writable(self) -> None:
         while self._waiting:
-            datagrams, address = self._waiting.popleft()
+            datagrams, address = self._waiting[0]
             rest = self._try_send(datagrams, address)
-            if rest:
-                self._waiting.appendleft((rest, address))
+            if not self._waiting:  # closed, by what `failed` called
                 return
+            self._waiting_count -= len(datagrams) - len(rest)
+            if rest:
+                self._waiting[0] = (rest, address)
+                return
+            self._waiting.popleft()
         if self._socket.fileno() >= 0:
             self._loop.remove_writer(self._socket.fileno())

@@ -212,8 +212,8 @@ async def test_an_oversized_datagram_falls_and_the_rest_goes() -> None:
         failed=lambda error: None,
     )
     sender = DatagramSocket(
-        datagrams.connect(receiver.address), received=got.append, failed=lambda error: None
-    )  # type: ignore[arg-type]
+        datagrams.connect(receiver.address), received=lambda batch: None, failed=lambda error: None
+    )
     sender.send([bytes(65_530), b"fits"], receiver.address)
     until_s = time.monotonic() + 5
     while not got and time.monotonic() < until_s:
@@ -238,3 +238,43 @@ def test_a_taken_port_is_an_error() -> None:
 
 def test_errors_of_the_way_may_be_tried_again() -> None:
     assert all(kind.retryable and issubclass(kind, ShardError) for kind in (UnreachableError, DeadlineError))
+
+
+class Gate:
+    """Stands for the socket's way out: takes nothing until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = False
+        self.taken: list[bytes] = []
+
+    def send(self, batch: list[bytes], address: Address) -> int:
+        if not self.opened:
+            raise BlockingIOError
+        self.taken += batch[:3]
+        return len(batch[:3])
+
+
+async def test_what_waits_for_the_socket_is_counted_by_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "SEND_QUEUE_MAX", 10)
+    sender = DatagramSocket(
+        datagrams.connect(("127.0.0.1", 9)), received=lambda batch: None, failed=lambda error: None
+    )
+    gate = Gate()
+    monkeypatch.setattr(sender, "_batched", gate)
+    told = [b"%d" % number for number in range(24)]
+    for at in range(0, 24, 4):
+        sender.send(told[at : at + 4], ("127.0.0.1", 9))
+    gate.opened = True
+    while len(gate.taken) < 10:
+        await asyncio.sleep(0)
+    assert gate.taken == told[:10]
+    sender.send(told[10:20], ("127.0.0.1", 9))
+    assert gate.taken == told[:20]
+    gate.opened = False
+    for _ in range(3):
+        sender.send(told[:6], ("127.0.0.1", 9))
+    gate.opened = True
+    while len(gate.taken) < 30:
+        await asyncio.sleep(0)
+    assert gate.taken[20:] == [*told[:6], *told[:4]], "what was sent makes room"
+    sender.close()
