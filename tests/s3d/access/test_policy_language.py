@@ -181,7 +181,7 @@ def changed(**fields: object) -> bytes:
         document(STATEMENT, Id=1),
         document(STATEMENT, Extra=1),
         document(STATEMENT | {"Sid": "a"}, STATEMENT | {"Sid": "a"}),
-        b'{"Version": "2012-10-17", "Version": "2012-10-17", "Statement": []}',
+        document(STATEMENT).replace(b'"Effect"', b'"Effect": "Deny", "Effect"'),
         changed(Extra="a"),
         changed(Sid=1),
         changed(Effect="allow"),

@@ -148,9 +148,11 @@ async def test_what_others_write_is_theirs(live: Live) -> None:
 
 async def test_what_nobody_writes_is_the_buckets(live: Live) -> None:
     await live.ok("PUT", "/bucket", query="acl", headers={"x-amz-acl": "public-read-write"})
-    await live.ok("PUT", "/bucket/key", b"body", key=ANYBODY)
+    await live.ok("PUT", "/bucket/key", b"body", key=ANYBODY, headers={"x-amz-acl": "public-read"})
     assert (await live.ok("GET", "/bucket/key")).body == b"body"
-    assert (await live.ok("GET", "/bucket/key", query="acl")).text("Owner/ID") == OWNER
+    answer = await live.ok("GET", "/bucket/key", query="acl")
+    assert answer.text("Owner/ID") == OWNER
+    assert shown(answer) == [(ALL_USERS, "READ"), (OWNER, "FULL_CONTROL")]
 
 
 async def test_an_upload_keeps_the_acl_that_it_began_with(live: Live) -> None:
