@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +18,8 @@ from shardd.contract.messages import PutExtent
 
 FIRST_GENERATION = 1
 WINDOWS_IN_FLIGHT_MAX = 2
+WINDOW_S = 1.0  # how long a window that fills keeps room for all of it from other uploads
+STRIPE_PATIENCE_S = 1.0  # after so long a slower one, or a small body, goes over the budget by a stripe
 INLINE_BYTES_MAX = 65_536  # to code so little costs less than a hop to a coding thread and back
 
 
@@ -66,6 +69,9 @@ class BlobWriter:
         self._stripes: list[Pieces] = []  # of that window
         self._room = 0  # bytes that the last of them still takes
         self._held = 0  # bytes of the budget for it
+        self._needed = 0  # bytes that its stripes so far hold, parity counted
+        self._slow: asyncio.TimerHandle | None = None
+        self._by_stripe = False  # room for all of it was given back
         self._last: list[Column] | None = None
         self._resendable = False  # all bytes are still here, and none was sent twice
         self._flight: deque[asyncio.Task[None]] = deque()
@@ -140,17 +146,40 @@ class BlobWriter:
     async def _begin_stripe(self) -> None:
         if len(self._stripes) == EXTENT_UNITS_MAX:
             await self._dispatch()
-        if not self._stripes:
-            self._held = await self._resources.uploads.acquire(self._window_cost())
+        cost, window = self._cost(1), self._cost(EXTENT_UNITS_MAX)
+        if self._by_stripe or (not self._stripes and window == cost):
+            room = await self._room_for_stripe(cost)
+            self._held += room
+        elif not self._stripes:
+            self._held = await self._resources.uploads.acquire(window)
+            self._slow = asyncio.get_running_loop().call_later(WINDOW_S, self._give_back)
+        self._needed += cost
         self._stripes.append([])
         self._room = self._codec.k * UNIT_SIZE
 
-    def _window_cost(self) -> int:
-        """Bytes that the window to come holds, parity counted."""
-        size = self._codec.k * UNIT_SIZE * EXTENT_UNITS_MAX
+    async def _room_for_stripe(self, cost: int) -> int:
+        """How much of it the budget gives, all or nothing: slow uploads that fill it must not stop the rest."""
+        uploads = self._resources.uploads
+        if uploads.try_acquire(cost):
+            return cost
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STRIPE_PATIENCE_S):
+                return await uploads.acquire(cost)
+        return 0
+
+    def _cost(self, stripes: int) -> int:
+        """Bytes that the next so many stripes hold, parity counted."""
+        size = self._codec.k * UNIT_SIZE * stripes
         if self._plan.size is not None and self._plan.size > self._received:
             size = min(size, self._plan.size - self._received)
         return size * (self._codec.k + self._codec.m) // self._codec.k
+
+    def _give_back(self) -> None:
+        """The client is slow: what it has not begun to send is for others, and from here on it asks by the stripe."""
+        self._by_stripe = True
+        excess = max(0, self._held - self._needed)
+        self._held -= excess
+        self._resources.uploads.release(excess)
 
     async def _dispatch(self) -> None:
         """Send the full window on its way, and begin another."""
@@ -165,8 +194,15 @@ class BlobWriter:
         held = self._held
         task.add_done_callback(lambda _: self._resources.uploads.release(held))
         self._flight.append(task)
-        self._stripes, self._held = [], 0
+        self._begin_window()
         self._extent += 1
+
+    def _begin_window(self) -> None:
+        """Nothing is in it, and nothing held for it."""
+        if self._slow is not None:
+            self._slow.cancel()
+        self._stripes, self._held, self._needed = [], 0, 0
+        self._slow, self._by_stripe = None, False
 
     async def _carry(self, stripes: list[Pieces], extent: int, *, coded: asyncio.Future[None]) -> None:
         try:
@@ -244,9 +280,8 @@ class BlobWriter:
 
     def _let_go(self) -> None:
         """Give back the last window's bytes."""
-        self._stripes = []
         self._resources.uploads.release(self._held)
-        self._held = 0
+        self._begin_window()
 
     def _stored(self) -> StoredBlob:
         codec = self._codec
