@@ -6,6 +6,7 @@ import pytest
 
 from s3d.access.accounts import Accounts
 from s3d.access.policy import Grant
+from s3d.access.policy_language import Identity
 from shardd.contract.cluster import AuthConfig, PolicyConfig
 from shardd.contract.errors import ConfigurationError
 
@@ -35,6 +36,20 @@ def test_unknown_keys_and_accounts() -> None:
     assert accounts.secret_of("AK2") is None
     assert accounts.owner_name("111111111111") == "Ann"
     assert accounts.owner_name("222222222222") == "222222222222"
+
+
+def test_whom_a_grant_may_name() -> None:
+    accounts = Accounts.from_config((ENTRY, AuthConfig(access_key_id="AK2", secret_access_key="s2")), {})
+    assert accounts.account_of_email("ANN@example.com") == "111111111111"
+    assert accounts.account_of_email("") is accounts.account_of_email("bob@example.com") is None
+    assert accounts.has_account("111111111111") and not accounts.has_account("222222222222")
+
+
+def test_how_policies_name_a_key() -> None:
+    ann = Accounts.from_config((ENTRY,), {}).find("AK1")
+    assert ann is not None
+    assert ann.identity == Identity("111111111111", "arn:aws:iam::111111111111:user/AK1")
+    assert [statement.buckets for statement in ann.statements] == [("photos",)]
 
 
 def test_secrets_from_a_file_and_from_the_environment(tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ def facts(
     headers: Mapping[str, str] | None = None,
     principal: Principal | None = ANN,
     mechanism: Mechanism = Mechanism.HEADER,
+    secure: bool = False,
 ) -> RequestFacts:
     request = Request("GET", parse_target(target), headers or {})
     verified = Verified(mechanism, PayloadMode.UNSIGNED, "AKANN", signature="hidden", signing_key=b"hidden")
-    return RequestFacts(request, verified, principal, came=Arrival("192.0.2.1", NOW_US))
+    return RequestFacts(request, verified, principal, came=Arrival("192.0.2.1", NOW_US, secure))
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,18 @@ def test_an_anonymous_request_says_nothing_of_who_sent_it() -> None:
     assert facts(mechanism=Mechanism.QUERY)("s3:authtype") == ("REST-QUERY-STRING",)
 
 
+def test_whether_it_came_over_tls() -> None:
+    assert facts(secure=True)("aws:securetransport") == ("true",)
+
+
 def test_what_the_request_is_about() -> None:
     said = facts("/photos?prefix=x").about(owner="222222222222", tags={"Team": "red"}, prefix="key")
     assert said("s3:existingobjecttag/Team") == ("red",)
     assert said("aws:resourceaccount") == said("s3:resourceaccount") == ("222222222222",)
     assert said("s3:prefix") == ("key",)
     assert facts("/photos?prefix=x").about(owner="1", tags={})("s3:prefix") == ("x",)
+    coming = facts(headers={"x-amz-tagging": "a=1"}).about(owner="1", tags={}, new_tags={"b": "2"})
+    assert coming("s3:requestobjecttag/b") == ("2",) and coming("s3:requestobjecttagkeys") == ("b",)
 
 
 def test_no_key_says_a_secret() -> None:
