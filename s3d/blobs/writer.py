@@ -47,6 +47,11 @@ class StoredBlob:
     degraded: bool
     places: tuple[tuple[int, int, int], ...]
 
+    @property
+    def strays(self) -> tuple[tuple[int, int, int], ...]:
+        """The places where a shard was given up and may have become durable all the same."""
+        return tuple(place for place in self.places if (place[0], place[2]) != self.row.shards[place[1]])
+
 
 class BlobWriter:
     """Writes one blob: `write` pieces, `drain`, then `finish`; or `abandon`, also after any error.

@@ -114,6 +114,8 @@ class PutVersioning(Command, frozen=True, array_like=True, tag=True, kw_only=Tru
 class PutObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Make `blob` the live object of `key`. A refused command condemns its blob itself.
 
+    `strays`: places of shards that were given up and may have become durable all the same; they are condemned.
+
     Errors: NoSuchBucket, NoSuchKey (If-Match on nothing), PreconditionFailed, OperationAborted (condemned blob).
     """
 
@@ -127,6 +129,7 @@ class PutObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     conditions: Conditions = ANY
     degraded: bool = False
     grace_us: Time = 0
+    strays: Places = ()
 
 
 class CopyObject(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -204,7 +207,7 @@ class CreateUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True
 class PutPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Make `blob` a part; the one of that number before it is condemned, and so is the blob of a refused command.
 
-    Errors: NoSuchBucket, NoSuchUpload, OperationAborted (condemned blob).
+    `strays` as for PutObject. Errors: NoSuchBucket, NoSuchUpload, OperationAborted (condemned blob).
     """
 
     bucket: Name
@@ -218,6 +221,7 @@ class PutPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     incarnation: Sequence = 0
     degraded: bool = False
     grace_us: Time = 0
+    strays: Places = ()
 
 
 class CopyPart(Command, frozen=True, array_like=True, tag=True, kw_only=True):

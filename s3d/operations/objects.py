@@ -43,6 +43,7 @@ async def put_object(call: Call) -> Reply:
             conditions=conditions,
             degraded=received.stored.degraded,
             grace_us=call.store.grace_us,
+            strays=received.stored.strays,
         ),
     )
     return Reply(headers=_written(received, outcome.version_id))

@@ -99,6 +99,7 @@ async def _commit(call: Call, upload: UploadRow, number: int, received: Received
             incarnation=call.bucket.incarnation,
             degraded=received.stored.degraded,
             grace_us=call.store.grace_us,
+            strays=received.stored.strays,
         ),
     )
     return outcome.modified_us

@@ -22,7 +22,8 @@ def condemn(step: Step, command: Condemn) -> Outcome:
 def condemn_own(step: Step, command: PutObject | PutPart) -> None:
     """The shards of a refused PUT: no row names them, and none may any more."""
     if step.view.blob(command.blob) is None and not step.view.condemned_blob(command.blob):
-        step.condemn_blob(command.blob, places_of(command.row.shards))
+        places = {*places_of(command.row.shards), *command.strays}
+        step.condemn_blob(command.blob, tuple(sorted(places)))
 
 
 def relocate(step: Step, command: Relocate) -> Outcome:

@@ -30,7 +30,7 @@ def put_object(step: Step, command: PutObject) -> Outcome:
     current = step.view.current(bucket.incarnation, command.key)
     check_conditions(command.conditions, current)
     step.admit(command.blob)
-    step.add_blob(command.blob, command.row, degraded=command.degraded)
+    step.add_blob(command.blob, command.row, degraded=command.degraded, strays=command.strays)
     body = Slice(command.blob, command.row.size, command.etag)
     draft = _draft(command.etag, command.row.size, command.attributes, (body,))
     return add_version(step, bucket, command.key, draft=draft, current=current)

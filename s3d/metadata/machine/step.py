@@ -69,10 +69,18 @@ class Step:
         if self.view.blob(blob) is not None:
             raise Refused("OperationAborted", "the blob has a name")
 
-    def add_blob(self, blob: bytes, row: BlobRow, *, degraded: bool) -> None:
-        """Store a new blob with one reference, filed for repair where it is degraded."""
+    def add_blob(self, blob: bytes, row: BlobRow, *, degraded: bool, strays: Places = ()) -> None:
+        """Store a new blob with one reference, filed for repair where it is degraded; condemn its `strays`.
+
+        Deleting a generation deletes those before it, so no later placement may use one up to theirs.
+        """
+        kept = {place[:2] for place in places_of(row.shards)}
+        extra = tuple(sorted(place for place in strays if place[:2] not in kept))
+        spent = max((row.spent, *(generation for _, _, generation in extra)))
         filed = self._file(blob, row, ()) if degraded else 0
-        self.put(tables.BLOBS, blob, msgspec.structs.replace(row, references=1, filed=filed))
+        self.put(tables.BLOBS, blob, msgspec.structs.replace(row, references=1, filed=filed, spent=spent))
+        if extra:
+            self.condemn_places(blob, extra)
 
     def share(self, blob: bytes) -> None:
         """Add a reference to a blob."""

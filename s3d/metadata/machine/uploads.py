@@ -25,7 +25,7 @@ def put_part(step: Step, command: PutPart) -> Outcome:
     """Errors as PutPart says."""
     _upload(step, command)
     step.admit(command.blob)
-    step.add_blob(command.blob, command.row, degraded=command.degraded)
+    step.add_blob(command.blob, command.row, degraded=command.degraded, strays=command.strays)
     row = PartRow(
         command.number, command.blob, command.row.size, command.etag, step.time_us, command.checksum
     )

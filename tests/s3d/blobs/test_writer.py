@@ -63,7 +63,7 @@ async def test_a_node_that_dies_under_a_write_is_done_without(five: Store, size:
     five.nodes[NodeId(4)].dead = True
     stored = await five.put(body)
     assert stored.degraded and [node for node, _ in stored.row.shards].count(0) == 1
-    assert any(node == 4 for node, _, _ in stored.places)
+    assert [node for node, _, _ in stored.strays] == [4] and set(stored.strays) < set(stored.places)
     assert await five.get(stored) == body
 
 
@@ -77,7 +77,7 @@ async def test_a_small_blob_whose_nodes_die_doubles_up_before_it_gives_up(five: 
         [1, 1, 3, 5, 5],
         [1, 3, 3, 5, 5],
     )
-    assert len(stored.places) == 7
+    assert len(stored.places) == 7 and {node for node, _, _ in stored.strays} == {2, 4}
 
 
 @pytest.mark.parametrize("size", [5, 4 * MIB])
@@ -102,7 +102,7 @@ async def test_a_node_that_stands_still_is_given_up_and_a_slow_one_is_not(five: 
     five.nodes[NodeId(3)].silent_puts = False
     five.nodes[NodeId(3)].slow_s = 0.05
     stored = await five.put(bytes(100_000))
-    assert not stored.degraded
+    assert not stored.degraded and stored.strays == ()
 
 
 async def test_a_small_blob_does_not_wait_long_for_two_silent_nodes(five: Store) -> None:

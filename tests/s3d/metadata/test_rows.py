@@ -51,6 +51,13 @@ def test_commands_are_the_golden_ones_and_come_back(name: str) -> None:
     assert commands.decode_command(golden("commands-1.txt")[name]) == COMMANDS[name]
 
 
+def test_commands_without_the_fields_that_were_added_later_are_read() -> None:
+    earlier = golden("commands-1-earlier.txt")
+    assert {name: commands.decode_command(raw) for name, raw in earlier.items()} == {
+        name: COMMANDS[name] for name in earlier
+    }
+
+
 def test_golden_holds_every_command_and_each_has_a_handler() -> None:
     assert golden("commands-1.txt").keys() == COMMANDS.keys()
     kinds = {type(command) for command in COMMANDS.values()}

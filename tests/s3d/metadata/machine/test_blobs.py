@@ -187,3 +187,22 @@ def test_a_node_in_a_new_life_is_told_from_one_that_is_known(story: Story) -> No
     row = story.view.node(1)
     assert row is not None and (row.node, row.incarnation) == (1, b"b")
     assert story.view.node(2) is None
+
+
+def test_shards_that_were_given_up_are_condemned_whatever_becomes_of_the_put(story: Story) -> None:
+    strays = ((3, 2, 1), (1, 0, 0))  # the second is where the row has that very shard
+    stored = story.put(b"k", row=blob_row(shards=SHORT), degraded=True, strays=strays)
+    assert stored.error == ""
+    blob = story.view.blob(blob_id(1))
+    assert blob is not None and blob.next_generation == 2, "a delete of generation 1 may still be on its way"
+    assert [(row.blob, row.places, row.whole) for _, row in story.view.condemned(LATER)] == [
+        (blob_id(1), ((3, 2, 1),), False)
+    ]
+    check(story.tables)
+    only_new = commands.Conditions(if_none_match="*")
+    refused = story.put(b"k", row=blob_row(shards=SHORT), conditions=only_new, strays=strays)
+    assert refused.error == "PreconditionFailed"
+    assert ((1, 0, 0), (2, 1, 0), (3, 2, 1), (4, 3, 0)) in [
+        row.places for _, row in story.view.condemned(LATER) if row.whole
+    ]
+    check(story.tables)
