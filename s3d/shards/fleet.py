@@ -1,10 +1,9 @@
-"""Owns all nodes together: who is up, how fast, and one batch of extents put to many; never what the bytes mean."""
+"""Owns all nodes together: who is up, and one batch of extents put to many; never what the bytes mean."""
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from s3d.placement.durability import assign, survives
@@ -12,8 +11,6 @@ from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import ErasureConfig
 from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
 from shardd.contract.messages import GetUnits, Page, PutExtent, Stat, Status, Units
-
-_LATENCIES_KEPT = 128
 
 
 def _nothing_is_spare(numbers: Collection[int]) -> bool:
@@ -74,7 +71,6 @@ class _Health:
     status: Status | None = None
     heard_s: float = 0.0
     put_s: float = 0.0  # when a put of ours was last answered
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
 
 
 @dataclass(slots=True)
@@ -125,11 +121,6 @@ class Fleet:
         places = assign(self.nodes, self._writable, rs.data + rs.parity)
         return survives(places, rs.data, rs.spare)
 
-    def latency_s(self, node: NodeId, share: float = 0.95) -> float:
-        """The time within which `share` of the last GETs of a node were answered; 0.0 where none was."""
-        ordered = sorted(self._health[node].latencies_s)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
-
     async def run(self) -> None:
         """Heartbeats to every node until cancelled; owns one task a node."""
         async with asyncio.TaskGroup() as group:
@@ -142,15 +133,12 @@ class Fleet:
 
     async def get(self, node: NodeId, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
         """NodeClient.get of a node, and what it tells about the node."""
-        started_s = self._clock()
         try:
             reply = await self._clients[node].get(message, deadline_s=deadline_s)
         except ShardError as error:
             self._failed(node, error)
             raise
-        health = self._health[node]
-        health.heard_s = now_s = self._clock()
-        health.latencies_s.append(now_s - started_s)
+        self._health[node].heard_s = self._clock()
         return reply
 
     async def delete(self, node: NodeId, shards: list[tuple[bytes, int, int]], *, deadline_s: float) -> None:

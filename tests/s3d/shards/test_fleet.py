@@ -206,13 +206,3 @@ async def test_puts_to_a_node_that_goes_down_end() -> None:
                 DeadlineError,
                 type(None),
             ]
-
-
-async def test_latencies_are_kept_per_node() -> None:
-    async with running() as (fleet, nodes):
-        await fleet.put_all([extent(1), extent(2)])
-        nodes[1].slow_s = 0.05
-        for node in (1, 2):
-            await fleet.get(NodeId(node), GetUnits(BLOB, 0, 0, 0, 1), deadline_s=1)
-        assert fleet.latency_s(NodeId(1)) < 0.05 <= fleet.latency_s(NodeId(2))
-        assert fleet.latency_s(NodeId(3)) == 0.0
