@@ -140,9 +140,9 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
                 ("collector", collector.collect()),
             )
         ]
-        await listener.listen(_bound(node))
         collector.quieten()
-        await fleet.first_round()
+        await fleet.first_round()  # or the first requests would meet a fleet that nobody has asked yet
+        await listener.listen(_bound(node))
         readiness.announce()
         await stopping.wait()
         await listener.close(STOP_GRACE_S)
