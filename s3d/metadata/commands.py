@@ -172,8 +172,9 @@ class DeleteObjects(Command, frozen=True, array_like=True, tag=True, kw_only=Tru
 class PutObjectSetting(Command, frozen=True, array_like=True, tag=True, kw_only=True):
     """Keep a document with a version (acl, retention ...), or forget it (None); nothing else of it changes.
 
-    `version_id`: "" the live object, "null" or an id. Errors: NoSuchBucket, NoSuchKey, NoSuchVersion,
-    MethodNotAllowed (a delete marker).
+    `version_id`: "" the live object, "null" or an id. `sequence`: of the version that the caller saw under it; 0 is
+    any. Errors: NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker), OperationAborted (another
+    version is there now).
     """
 
     bucket: Name
@@ -182,6 +183,7 @@ class PutObjectSetting(Command, frozen=True, array_like=True, tag=True, kw_only=
     document: bytes | None
     version_id: str = ""
     incarnation: Sequence = 0
+    sequence: Sequence = 0
 
 
 class PutObjectTags(Command, frozen=True, array_like=True, tag=True, kw_only=True):

@@ -24,15 +24,10 @@ async def get_bucket_acl(call: Call) -> Reply:
 async def put_bucket_acl(call: Call) -> Reply:
     """PutBucketAcl, by a canned name, by grants in headers, or by a document.
 
-    An ACL that was once there is never forgotten, but said in so many words: others may own objects in the bucket.
+    One that says nothing new is kept too, because others may own objects in a bucket that ever had another.
     """
     acl = await _asked(call, owner=call.bucket.account)
-    said = (
-        encode_acl(acl)
-        if ACL in call.bucket.settings
-        else settings_of(acl, owner=call.bucket.account).get(ACL)
-    )
-    await keep(call, ACL, said)
+    await keep(call, ACL, encode_acl(acl))
     return Reply()
 
 
@@ -64,6 +59,7 @@ async def put_object_acl(call: Call) -> Reply:
             document=settings_of(acl, owner=owner).get(ACL),
             version_id=version.version_id,
             incarnation=call.bucket.incarnation,
+            sequence=version.sequence,
         )
     )
     return Reply(headers=_version(outcome.version_id))

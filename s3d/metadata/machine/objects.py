@@ -52,6 +52,8 @@ def copy_object(step: Step, command: CopyObject) -> Outcome:
 def put_object_setting(step: Step, command: PutObjectSetting) -> Outcome:
     """Errors as PutObjectSetting says."""
     bucket, version = _named(step, command)
+    if command.sequence not in (0, version.sequence):
+        raise Refused("OperationAborted", "the version was replaced")
     before = version.attributes.settings
     settings = {name: document for name, document in before.items() if name != command.name}
     if command.document is not None:

@@ -139,6 +139,7 @@ COMMANDS: dict[str, commands.Command] = {
         document=b"x",
         version_id="null",
         incarnation=1,
+        sequence=7,
     ),
     "put-object-tags": commands.PutObjectTags(
         WRITE_ID, TIME_US, bucket="photos", key=b"a", tags={"k": "v"}, version_id="null", incarnation=1

@@ -37,6 +37,21 @@ def test_a_version_keeps_its_own_document() -> None:
     assert settings == {old: {"acl": b"x"}, new: {}}
 
 
+def test_a_document_for_one_object_is_not_kept_with_the_next() -> None:
+    story = Story()
+    bucket = story.bucket()
+    story.put(b"k")
+    seen = story.view.find(bucket.incarnation, b"k")
+    story.put(b"k")
+    now = story.view.find(bucket.incarnation, b"k")
+    assert seen is not None and now is not None
+    named = {"bucket": "b", "key": b"k", "name": "acl", "document": b"x", "version_id": "null"}
+    late = story.tell(commands.PutObjectSetting, **named, sequence=seen.sequence)
+    assert late.error == "OperationAborted"
+    assert story.view.find(bucket.incarnation, b"k") == now
+    assert story.tell(commands.PutObjectSetting, **named, sequence=now.sequence).error == ""
+
+
 def test_what_is_not_there_has_no_documents() -> None:
     story = Story()
     story.bucket()
