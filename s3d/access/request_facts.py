@@ -31,7 +31,16 @@ _HEADER_KEYS: Final = {
     "s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
     "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
 }
-_AUTH_TYPES: Final = {Mechanism.HEADER: "REST-HEADER", Mechanism.QUERY: "REST-QUERY-STRING"}
+_AUTH_TYPES: Final = {
+    Mechanism.HEADER: "REST-HEADER",
+    Mechanism.QUERY: "REST-QUERY-STRING",
+    Mechanism.QUERY_V2: "REST-QUERY-STRING",
+}
+_SIGNATURE_VERSIONS: Final = {
+    Mechanism.HEADER: "AWS4-HMAC-SHA256",
+    Mechanism.QUERY: "AWS4-HMAC-SHA256",
+    Mechanism.QUERY_V2: "AWS",
+}
 _TAG: Final = "s3:existingobjecttag/"
 _NEW_TAG: Final = "s3:requestobjecttag/"
 
@@ -146,7 +155,7 @@ class RequestFacts:
         return _one(_AUTH_TYPES.get(self._verified.mechanism))
 
     def _signature_version(self) -> Said | None:
-        return None if self._verified.mechanism is Mechanism.ANONYMOUS else ("AWS4-HMAC-SHA256",)
+        return _one(_SIGNATURE_VERSIONS.get(self._verified.mechanism))
 
     def _resource_account(self) -> Said | None:
         return _one(self._owner or None)

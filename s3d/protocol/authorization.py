@@ -10,6 +10,7 @@ from typing import Final
 
 from s3d.protocol.conditions import parse_http_date
 from s3d.protocol.errors import S3Error
+from s3d.protocol.presigned_v2 import MARKS, PresignedV2, read_presigned
 from s3d.protocol.routing import Request
 from s3d.protocol.sigv4 import ALGORITHM, SERVICE, TERMINATOR, compact, epoch_s
 
@@ -34,7 +35,7 @@ _QUERY_FIELDS: Final = (
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",
 )
-_QUERY_MARKS: Final = frozenset((*_QUERY_FIELDS, "AWSAccessKeyId", "Signature"))
+_QUERY_MARKS: Final = MARKS.union(_QUERY_FIELDS)
 
 _MALFORMED: Final = "AuthorizationHeaderMalformed"
 _QUERY_MALFORMED: Final = "AuthorizationQueryParametersError"
@@ -45,6 +46,7 @@ class Mechanism(Enum):
 
     HEADER = "header"
     QUERY = "query"
+    QUERY_V2 = "query, version 2"
     ANONYMOUS = "anonymous"
 
 
@@ -63,7 +65,7 @@ class Claim:
     life_s: int = 0
 
 
-def read_claim(request: Request, *, region: str) -> Claim | None:
+def read_claim(request: Request, *, region: str) -> Claim | PresignedV2 | None:
     """The one claim of a request, for this region and S3; None where it makes none.
 
     Raises AccessDenied, AuthorizationHeaderMalformed, AuthorizationQueryParametersError, InvalidArgument (two claims,
@@ -71,7 +73,8 @@ def read_claim(request: Request, *, region: str) -> Claim | None:
     """
     query, authorization = request.target.query, request.headers.get("authorization")
     in_query = bool(query) and not _QUERY_MARKS.isdisjoint(query)
-    if in_query and authorization is not None:
+    version_2 = in_query and not MARKS.isdisjoint(query)
+    if in_query and (authorization is not None or (version_2 and not query.keys().isdisjoint(_QUERY_FIELDS))):
         raise S3Error(
             "InvalidArgument",
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
@@ -80,6 +83,8 @@ def read_claim(request: Request, *, region: str) -> Claim | None:
         )
     if authorization is not None:
         return _header_claim(request, authorization, region=region)
+    if version_2:
+        return read_presigned(request)
     return _query_claim(request, region=region) if in_query else None
 
 
@@ -117,8 +122,6 @@ def _compact(date: str) -> str:
 
 def _query_claim(request: Request, *, region: str) -> Claim:
     query = request.target.query
-    if "AWSAccessKeyId" in query:
-        raise _unsupported()
     if any(name not in query for name in _QUERY_FIELDS):
         raise S3Error(
             _QUERY_MALFORMED,

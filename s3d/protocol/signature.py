@@ -1,4 +1,4 @@
-"""Owns the verdict on who sent a request, by AWS Signature Version 4; never what they may do.
+"""Owns the verdict on who sent a request, by its AWS signature; never what they may do.
 
 What is not listed here is refused: there is at most one claim a request (authorization.py), and every pair of
 mechanism and payload mode is decided by `_check_mode`.
@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from s3d.protocol.authorization import UNSIGNED_PAYLOAD, Claim, Mechanism, read_claim
+from s3d.protocol import presigned_v2
+from s3d.protocol.authorization import (
+    PRESIGN_EXPIRES_MAX_S,
+    UNSIGNED_PAYLOAD,
+    Claim,
+    Mechanism,
+    read_claim,
+)
 from s3d.protocol.errors import S3Error
+from s3d.protocol.presigned_v2 import PresignedV2
 from s3d.protocol.routing import Request
 from s3d.protocol.sigv4 import canonical_request, iso, sign, signing_key, string_to_sign
 
@@ -70,6 +78,8 @@ class Verifier:
             mode = _payload_mode(payload_hash)
             _check_mode(Mechanism.ANONYMOUS, mode)
             return Verified(Mechanism.ANONYMOUS, mode, sha256=_sha256(payload_hash, mode))
+        if isinstance(claim, PresignedV2):
+            return self._check_presigned_v2(request, claim, now_s=now_s)
         mode = _payload_mode(claim.payload_hash)
         _check_mode(claim.mechanism, mode)
         _check_time(claim, now_s)
@@ -93,8 +103,7 @@ class Verifier:
                 StringToSign=to_sign,
                 CanonicalRequest=canonical,
             )
-        if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.target.query:
-            raise S3Error("InvalidToken")
+        _check_no_token(request)
         return Verified(
             claim.mechanism,
             mode,
@@ -105,6 +114,24 @@ class Verifier:
             claim.signature,
             key,
         )
+
+    def _check_presigned_v2(self, request: Request, claim: PresignedV2, *, now_s: float) -> Verified:
+        payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
+        mode = _payload_mode(payload_hash)
+        _check_mode(Mechanism.QUERY_V2, mode)
+        if claim.expires_s - now_s > PRESIGN_EXPIRES_MAX_S:
+            raise S3Error("AccessDenied", f"Expires must be at most {PRESIGN_EXPIRES_MAX_S} seconds ahead")
+        _check_unexpired(claim.expires_s, now_s)
+        secret = self._secret_of(claim.access_key)
+        to_sign = presigned_v2.string_to_sign(request, claim)
+        expected = presigned_v2.sign(_NOBODYS_SECRET if secret is None else secret, to_sign)
+        matches = hmac.compare_digest(expected, claim.signature)
+        if secret is None:
+            raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        if not matches:
+            raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=claim.access_key, StringToSign=to_sign)
+        _check_no_token(request)
+        return Verified(Mechanism.QUERY_V2, mode, claim.access_key, _sha256(payload_hash, mode))
 
 
 def _payload_mode(payload_hash: str) -> PayloadMode:
@@ -142,8 +169,10 @@ def _check_mode(mechanism: Mechanism, mode: PayloadMode) -> None:
             (PayloadMode.UNSIGNED | PayloadMode.WHOLE | PayloadMode.UNSIGNED_CHUNKS_TRAILER),
         ):
             return
+        case Mechanism.QUERY_V2, PayloadMode.UNSIGNED | PayloadMode.WHOLE:
+            return
         case _:
-            raise S3Error("AccessDenied", "Signed chunks require an Authorization header.")
+            raise S3Error("AccessDenied", "Such chunks require an Authorization header.")
 
 
 def _check_time(claim: Claim, now_s: float) -> None:
@@ -159,9 +188,18 @@ def _check_time(claim: Claim, now_s: float) -> None:
         return
     if claim.signed_at_s - now_s > SKEW_MAX_S:
         raise S3Error("AccessDenied", "Request is not yet valid", ServerTime=iso(now_s))
-    if now_s > claim.signed_at_s + claim.life_s:
-        expired = iso(claim.signed_at_s + claim.life_s)
-        raise S3Error("AccessDenied", "Request has expired", Expires=expired, ServerTime=iso(now_s))
+    _check_unexpired(claim.signed_at_s + claim.life_s, now_s)
+
+
+def _check_unexpired(expires_s: int, now_s: float) -> None:
+    if now_s > expires_s:
+        raise S3Error("AccessDenied", "Request has expired", Expires=iso(expires_s), ServerTime=iso(now_s))
+
+
+def _check_no_token(request: Request) -> None:
+    """Nobody has a session here. Version 2's parameter comes with its header (presigned_v2.py)."""
+    if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.target.query:
+        raise S3Error("InvalidToken")
 
 
 def _check_coverage(headers: Mapping[str, str], signed_headers: str) -> None:

@@ -207,11 +207,7 @@ class Cluster:
 
     def aws(self, *arguments: str, node: int = 1, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs the AWS command line against one gateway; its status is the caller's to judge."""
-        settings = self.folder / "aws-config"
-        # Version 1 of the command line presigns with Signature V2 unless it is told.
-        settings.write_text("[default]\ns3 =\n    signature_version = s3v4\n")
         own = {
-            "AWS_CONFIG_FILE": str(settings),
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",

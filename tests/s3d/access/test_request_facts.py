@@ -87,7 +87,14 @@ def test_an_anonymous_request_says_nothing_of_who_sent_it() -> None:
     for key in ("aws:username", "aws:userid", "aws:principalaccount", "aws:principalarn", "s3:authtype"):
         assert said(key) is None
     assert said("s3:signatureversion") is None
-    assert facts(mechanism=Mechanism.QUERY)("s3:authtype") == ("REST-QUERY-STRING",)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "version"), [(Mechanism.QUERY, "AWS4-HMAC-SHA256"), (Mechanism.QUERY_V2, "AWS")]
+)
+def test_presigned_requests_tell_their_version(mechanism: Mechanism, version: str) -> None:
+    said = facts(mechanism=mechanism)
+    assert (said("s3:authtype"), said("s3:signatureversion")) == (("REST-QUERY-STRING",), (version,))
 
 
 def test_whether_it_came_over_tls() -> None:

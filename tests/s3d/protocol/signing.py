@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
 
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -20,6 +20,13 @@ REGION = "us-east-1"
 ACCESS_KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOW_S = 1_763_712_000  # 2025-11-21T08:00:00Z
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+V2_TARGET = "/bucket/some/key?versionId=v1&response-content-type=a%2Fb"
+V2_HEADERS = {
+    "x-amz-meta-a": "b c",
+    "x-amz-acl": "private",
+    "Content-Type": "text/plain",
+    "Content-MD5": "md5",
+}
 
 VERIFIER = Verifier(REGION, {ACCESS_KEY: SECRET, "AKOTHER": "another"}.get)
 
@@ -96,6 +103,21 @@ def presigned(
         _signer(S3SigV4QueryAuth, options, expires=expires_s).add_auth(request)
     sent = tuple(request.headers.items())
     return Wire(method, request.url.removeprefix(f"http://{HOST}"), (("Host", HOST), *sent))
+
+
+def presigned_v2_of(
+    method: str = "PUT",
+    target: str = V2_TARGET,
+    *,
+    headers: Mapping[str, str] = V2_HEADERS,
+    expires_s: int = 3_600,
+    keys: tuple[str, str] = (ACCESS_KEY, SECRET),
+) -> Wire:
+    """A request signed in its query by Version 2 at NOW_S, sent with the headers that were signed."""
+    request = AWSRequest(method, f"http://{HOST}{target}", headers=dict(headers))
+    with mock.patch("botocore.auth.time.time", lambda: NOW_S):
+        HmacV1QueryAuth(Credentials(*keys), expires_s).add_auth(request)
+    return Wire(method, request.url.removeprefix(f"http://{HOST}"), (("Host", HOST), *headers.items()))
 
 
 def _signer(kind: Any, options: Mapping[str, Any], **more: Any) -> Any:

@@ -238,7 +238,7 @@ QUERY_EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "date of the scope": (lambda w: in_query(w, "20251121%2F", "20251122%2F"), QUERY_MALFORMED),
     "bad date": (lambda w: in_query(w, "20251121T080000Z", "20251121T08:00:00Z"), QUERY_MALFORMED),
     "repeated": (lambda w: in_query(w, "?", "?X-Amz-Expires=604800&"), "InvalidArgument"),
-    "version 2": (lambda w: replace(w, target=f"{TARGET}?AWSAccessKeyId=a&Signature=b&Expires=1"), "InvalidRequest"),
+    "version 2": (lambda w: replace(w, target=f"{TARGET}?AWSAccessKeyId=a&Signature=b&Expires=1"), "AccessDenied"),
     "used to put": (lambda w: replace(w, method="PUT"), MISMATCH),
     "used to look": (lambda w: replace(w, method="HEAD"), MISMATCH),
     "used to delete": (lambda w: replace(w, method="DELETE"), MISMATCH),
