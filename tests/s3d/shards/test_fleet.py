@@ -16,7 +16,7 @@ from shardd.contract.errors import (
     StorageFullError,
     UnreachableError,
 )
-from shardd.contract.messages import GetUnits, PutExtent
+from shardd.contract.messages import GetUnits, PutExtent, Status
 from tests.s3d.blobs.fake_node import FakeNode
 
 LIMITS = FleetLimits(
@@ -102,6 +102,29 @@ async def test_a_late_process_does_not_blame_its_nodes() -> None:
     for _ in range(30):
         await asyncio.sleep(0.01)
     assert fleet.up() == {1}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class _Counting(FakeNode):
+    asked = 0
+
+    async def status(self, *, deadline_s: float) -> Status:
+        self.asked += 1
+        return await super().status(deadline_s=deadline_s)
+
+
+async def test_a_node_that_answers_is_asked_how_it_is_once_in_a_while() -> None:
+    node, now = _Counting(NodeId(1)), [100.0]
+    fleet = Fleet([node], limits=LIMITS, clock=lambda: now[0])
+    task = asyncio.create_task(fleet.run())
+    await until(fleet, {NodeId(1)})
+    for _ in range(10):
+        await asyncio.sleep(LIMITS.heartbeat_s)
+    assert node.asked == 1
+    now[0] += LIMITS.status_life_s + 1
+    while node.asked == 1:
+        await asyncio.sleep(LIMITS.heartbeat_s)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
