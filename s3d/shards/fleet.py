@@ -54,6 +54,7 @@ class FleetLimits:
     lateness_s: float = 0.2  # a heartbeat that ends so much later than it should tells nothing of the node
     stall_s: float = 1.0  # puts of a node stand still for so long while another's move: given up
     standstill_s: float = 4.0  # nobody's puts move, or none can be spared, for so long: given up too
+    slow_s: float = 15.0  # the same for nodes that are up, whose disk may be busy, where none can be spared
     watch_s: float = 0.1  # how often a batch of puts looks for such nodes
     put_deadline_s: float = 30.0
 
@@ -158,7 +159,7 @@ class Fleet:
 
         A node that goes down, or whose puts stand still while those of others move, is given up with DeadlineError:
         at once where `spare` says that the extents of these numbers can be done without, else when nothing moved
-        for `standstill_s`. What is given up may be durable all the same.
+        for `standstill_s`, or for `slow_s` where the node is up. What is given up may be durable all the same.
         """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._put(extent)) for extent in extents]
@@ -170,7 +171,9 @@ class Fleet:
                 waits = {number: wait for number, wait in waits.items() if not tasks[number].done()}
                 late = self._late(extents, waits, began_s)
                 if late and not spare(given_up | late):
-                    late = {number for number in late if waits[number].still_s > self.limits.standstill_s}
+                    late = {
+                        number for number in late if waits[number].still_s > self._patience_s(extents[number])
+                    }
                 for number in late:
                     tasks[number].cancel()
                     del waits[number]
@@ -188,6 +191,10 @@ class Fleet:
         health = self._health[extent.node]
         health.heard_s = health.put_s = self._clock()
         return None
+
+    def _patience_s(self, extent: Extent) -> float:
+        """How long to wait for a put that cannot be done without."""
+        return self.limits.slow_s if self._health[extent.node].up else self.limits.standstill_s
 
     def _late(self, extents: Sequence[Extent], waits: dict[int, _Wait], began_s: float) -> set[int]:
         """Which of the puts that are waited for, lately since `began_s`, should be done without, if they can be."""
