@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from s3d import bootstrap
+from s3d.admin.counters import COUNTERS_VARIABLE, SUFFIX
 from s3d.children import Children, Program
 from shardd.contract import flags
 from shardd.contract.cluster import Cluster, NodeConfig
@@ -129,7 +130,7 @@ def child_environment(node: NodeConfig, listener: str) -> dict[str, str]:
     own = {
         readiness.SOCKET_VARIABLE: listener,
         holds.HELD_VARIABLE: "1",
-        "PROMETHEUS_MULTIPROC_DIR": str(_counters(node)),
+        COUNTERS_VARIABLE: str(_counters(node)),
     }
     return ALLOCATOR | dict(os.environ) | own
 
@@ -179,7 +180,7 @@ def _counters(node: NodeConfig) -> Path:
 
 def _clear(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    for path in folder.glob("*.db"):
+    for path in folder.glob(f"*{SUFFIX}"):
         path.unlink()
 
 

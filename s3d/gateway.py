@@ -16,7 +16,7 @@ import uvloop
 from s3d.access.accounts import Accounts
 from s3d.access.administrator import keys_of
 from s3d.access.audit import Audit
-from s3d.admin.counters import Counters
+from s3d.admin.counters import COUNTERS_VARIABLE, Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
 from s3d.blobs.repair import Repairer
@@ -44,8 +44,6 @@ CODING_THREADS: Final = 2
 REPAIR_LOCK: Final = "repair.lock"
 AUDIT_FOLDER: Final = "audit"
 TICK_S: Final = 1.0
-COUNTERS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The folder in which the gateways of a node keep their counters."""
 
 log = logging.getLogger("s3d")
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+COUNTERS_VARIABLE: Final = "QUOIN_COUNTERS"  # the folder in which the gateways of a node keep their counters
 SUFFIX: Final = ".db"
 
 log = logging.getLogger(__name__)

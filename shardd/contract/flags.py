@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from shardd.contract.blobs import NodeId
-from shardd.contract.cluster import Cluster, NodeConfig, load
+from shardd.contract.cluster import Cluster, NodeConfig
+from shardd.contract.cluster_file import load
 from shardd.contract.errors import ConfigurationError
 
 EXIT_CONFIGURATION = 2

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from s3d import bootstrap
-from shardd.contract.cluster import Cluster, load
+from shardd.contract.cluster import Cluster
+from shardd.contract.cluster_file import load
 from shardd.transport.tls import PeerIdentity
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from s3d import daemon
-from shardd.contract.cluster import load
+from shardd.contract.cluster_file import load
 from shardd.transport import holds, readiness
 
 CLUSTER = Path(__file__).parents[2] / "cluster.toml"
@@ -41,7 +41,7 @@ def test_children_know_who_listens_who_holds_and_where_they_count(monkeypatch: p
     environment = daemon.child_environment(cluster.nodes[2], "@somebody")
     assert environment[readiness.SOCKET_VARIABLE] == "@somebody"
     assert environment[holds.HELD_VARIABLE] == "1"
-    assert environment["PROMETHEUS_MULTIPROC_DIR"] == str(cluster.nodes[2].path / "metrics")
+    assert environment["QUOIN_COUNTERS"] == str(cluster.nodes[2].path / "metrics")
     assert environment["MALLOC_ARENA_MAX"] == "7"  # whoever knows better is listened to
     assert environment["MALLOC_TRIM_THRESHOLD_"] == daemon.ALLOCATOR["MALLOC_TRIM_THRESHOLD_"]
     assert environment["PATH"] == os.environ["PATH"]

@@ -8,7 +8,7 @@ import pytest
 from s3d.access import administrator
 from s3d.ctl import tables
 from s3d.ctl.__main__ import main
-from shardd.contract.cluster import load
+from shardd.contract.cluster_file import load
 
 TEXT = """version = "1.0"
 region = "eu-central-1"

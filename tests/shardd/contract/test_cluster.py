@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from shardd.contract.blobs import NodeId
-from shardd.contract.cluster import NodeConfig, load
+from shardd.contract.cluster import NodeConfig
+from shardd.contract.cluster_file import load
 from shardd.contract.errors import ConfigurationError
 
 NODE = '[[nodes]]\nid = {id}\nhost = "127.0.0.1"\nport = {port}\npath = "data/node-{id}"\n'

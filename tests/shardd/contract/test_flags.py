@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shardd.contract import flags
-from shardd.contract.cluster import load
+from shardd.contract.cluster_file import load
 
 CLUSTER = Path(__file__).parents[3] / "cluster.toml"
 
