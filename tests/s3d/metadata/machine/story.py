@@ -1,6 +1,5 @@
 """Owns a state in memory, commands on it in few words, and the invariants that hold after every one."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +8,12 @@ from s3d.metadata.commands import Command
 from s3d.metadata.fields import OUTCOMES_WINDOW, Placement
 from s3d.metadata.machine import apply
 from s3d.metadata.outcomes import Outcome
+from s3d.metadata.references import audit
 from s3d.metadata.rows import (
     Attributes,
     BlobRow,
     BucketRow,
-    CondemnedRow,
     ObjectRow,
-    PartRow,
-    UploadRow,
     VersionRow,
     decode_row,
 )
@@ -104,18 +101,11 @@ def dump(reads: tables.Reads) -> dict[Table, list[tables.Item]]:
 def check(reads: tables.Reads) -> None:
     """What holds between commands, whatever they were."""
     view = View(reads)
+    assert not (faults := audit(view)), faults
     blobs = dict(view.blobs())
-    named: Counter[bytes] = Counter()
     newest: dict[tuple[int, bytes], VersionRow] = {}
     for incarnation, key, row in _versions(reads):
         newest.setdefault((incarnation, key), row)
-        named.update(part.blob for _, part in view.slices(row))
-        assert sum(part.size for _, part in view.slices(row)) == row.size
-    uploads = [decode_row(UploadRow, at, raw).upload for at, raw in reads.scan(tables.UPLOADS, b"", b"")]
-    parts = [decode_row(PartRow, at, raw) for at, raw in reads.scan(tables.PARTS, b"", b"")]
-    named.update(row.blob for row in parts)
-    assert {blob: row.references for blob, row in blobs.items()} == named
-    assert len(parts) == sum(1 for upload in uploads for _ in view.parts(upload))
 
     live = {at: decode_row(ObjectRow, at, raw) for at, raw in reads.scan(tables.CURRENT, b"", b"")}
     expected = {
@@ -125,22 +115,6 @@ def check(reads: tables.Reads) -> None:
 
     filed = {at: blob for at, blob, _ in view.degraded()}
     assert filed == {keys.degraded_key(row.filed - 1, blob): blob for blob, row in blobs.items() if row.filed}
-
-    for at, raw in reads.scan(tables.CONDEMNED, b"", b""):
-        doomed = decode_row(CondemnedRow, at, raw)
-        kept = blobs.get(doomed.blob)
-        for node, shard, generation in doomed.places if kept else ():
-            assert kept is not None and not (
-                kept.shards[shard][0] == node and kept.shards[shard][1] <= generation
-            )
-
-    whole = {
-        row.blob
-        for at, raw in reads.scan(tables.CONDEMNED, b"", b"")
-        if (row := decode_row(CondemnedRow, at, raw)).whole
-    }
-    assert whole == {blob for blob, _ in reads.scan(tables.CONDEMNED_BLOBS, b"", b"")}
-    assert not whole & blobs.keys()
 
     owned = {
         keys.account_bucket_key(row.account, row.name)
