@@ -33,12 +33,14 @@ _HEADER_KEYS: Final = {
 }
 _AUTH_TYPES: Final = {
     Mechanism.HEADER: "REST-HEADER",
+    Mechanism.HEADER_V2: "REST-HEADER",
     Mechanism.QUERY: "REST-QUERY-STRING",
     Mechanism.QUERY_V2: "REST-QUERY-STRING",
 }
 _SIGNATURE_VERSIONS: Final = {
     Mechanism.HEADER: "AWS4-HMAC-SHA256",
     Mechanism.QUERY: "AWS4-HMAC-SHA256",
+    Mechanism.HEADER_V2: "AWS",
     Mechanism.QUERY_V2: "AWS",
 }
 _TAG: Final = "s3:existingobjecttag/"

@@ -10,8 +10,8 @@ from typing import Final
 
 from s3d.protocol.conditions import parse_http_date
 from s3d.protocol.errors import S3Error
-from s3d.protocol.presigned_v2 import MARKS, PresignedV2, read_presigned
 from s3d.protocol.routing import Request
+from s3d.protocol.signature_v2 import MARKS, SCHEME, ClaimV2, read_header, read_presigned
 from s3d.protocol.sigv4 import ALGORITHM, SERVICE, TERMINATOR, compact, epoch_s
 
 PRESIGN_EXPIRES_MAX_S: Final = 604_800
@@ -46,6 +46,7 @@ class Mechanism(Enum):
 
     HEADER = "header"
     QUERY = "query"
+    HEADER_V2 = "header, version 2"
     QUERY_V2 = "query, version 2"
     ANONYMOUS = "anonymous"
 
@@ -65,7 +66,7 @@ class Claim:
     life_s: int = 0
 
 
-def read_claim(request: Request, *, region: str) -> Claim | PresignedV2 | None:
+def read_claim(request: Request, *, region: str) -> Claim | ClaimV2 | None:
     """The one claim of a request, for this region and S3; None where it makes none.
 
     Raises AccessDenied, AuthorizationHeaderMalformed, AuthorizationQueryParametersError, InvalidArgument (two claims,
@@ -82,6 +83,8 @@ def read_claim(request: Request, *, region: str) -> Claim | PresignedV2 | None:
             ArgumentName="Authorization",
         )
     if authorization is not None:
+        if authorization.partition(" ")[0] == SCHEME:
+            return read_header(request, authorization)
         return _header_claim(request, authorization, region=region)
     if version_2:
         return read_presigned(request)
@@ -195,23 +198,15 @@ def _life_s(expires: str) -> int:
 
 
 def _unreadable(authorization: str) -> S3Error:
-    """S3 tells apart a scheme that it once knew, one that it never knew, and a broken one that it knows."""
-    scheme, _, rest = authorization.partition(" ")
+    """S3 tells apart a scheme of its own that we do not take, one that it never knew, and a broken one."""
+    scheme = authorization.partition(" ")[0]
     if not authorization:
         return S3Error("AccessDenied")
     if scheme == ALGORITHM:
         return S3Error(_MALFORMED)
-    if scheme == "AWS4-ECDSA-P256-SHA256" or (scheme == "AWS" and ":" in rest):
-        return _unsupported()
-    if scheme == "AWS":
+    if scheme == "AWS4-ECDSA-P256-SHA256":
         return S3Error(
-            "InvalidArgument", "AWS authorization header is invalid. Expected AwsAccessKeyId:signature"
+            "InvalidRequest",
+            f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.",
         )
     return S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
-
-
-def _unsupported() -> S3Error:
-    return S3Error(
-        "InvalidRequest",
-        f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.",
-    )

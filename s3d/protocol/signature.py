@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from s3d.protocol import presigned_v2
+from s3d.protocol import signature_v2
 from s3d.protocol.authorization import (
     PRESIGN_EXPIRES_MAX_S,
     UNSIGNED_PAYLOAD,
@@ -20,8 +20,8 @@ from s3d.protocol.authorization import (
     read_claim,
 )
 from s3d.protocol.errors import S3Error
-from s3d.protocol.presigned_v2 import PresignedV2
 from s3d.protocol.routing import Request
+from s3d.protocol.signature_v2 import ClaimV2
 from s3d.protocol.sigv4 import canonical_request, iso, sign, signing_key, string_to_sign
 
 SKEW_MAX_S: Final = 900
@@ -78,8 +78,8 @@ class Verifier:
             mode = _payload_mode(payload_hash)
             _check_mode(Mechanism.ANONYMOUS, mode)
             return Verified(Mechanism.ANONYMOUS, mode, sha256=_sha256(payload_hash, mode))
-        if isinstance(claim, PresignedV2):
-            return self._check_presigned_v2(request, claim, now_s=now_s)
+        if isinstance(claim, ClaimV2):
+            return self._check_v2(request, claim, now_s=now_s)
         mode = _payload_mode(claim.payload_hash)
         _check_mode(claim.mechanism, mode)
         _check_time(claim, now_s)
@@ -115,23 +115,22 @@ class Verifier:
             key,
         )
 
-    def _check_presigned_v2(self, request: Request, claim: PresignedV2, *, now_s: float) -> Verified:
+    def _check_v2(self, request: Request, claim: ClaimV2, *, now_s: float) -> Verified:
         payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
         mode = _payload_mode(payload_hash)
-        _check_mode(Mechanism.QUERY_V2, mode)
-        if claim.expires_s - now_s > PRESIGN_EXPIRES_MAX_S:
-            raise S3Error("AccessDenied", f"Expires must be at most {PRESIGN_EXPIRES_MAX_S} seconds ahead")
-        _check_unexpired(claim.expires_s, now_s)
+        mechanism = Mechanism.QUERY_V2 if claim.presigned else Mechanism.HEADER_V2
+        _check_mode(mechanism, mode)
+        _check_time_v2(claim, now_s)
         secret = self._secret_of(claim.access_key)
-        to_sign = presigned_v2.string_to_sign(request, claim)
-        expected = presigned_v2.sign(_NOBODYS_SECRET if secret is None else secret, to_sign)
+        to_sign = signature_v2.string_to_sign(request, claim)
+        expected = signature_v2.sign(_NOBODYS_SECRET if secret is None else secret, to_sign)
         matches = hmac.compare_digest(expected, claim.signature)
         if secret is None:
             raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
         if not matches:
             raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=claim.access_key, StringToSign=to_sign)
         _check_no_token(request)
-        return Verified(Mechanism.QUERY_V2, mode, claim.access_key, _sha256(payload_hash, mode))
+        return Verified(mechanism, mode, claim.access_key, _sha256(payload_hash, mode))
 
 
 def _payload_mode(payload_hash: str) -> PayloadMode:
@@ -169,7 +168,7 @@ def _check_mode(mechanism: Mechanism, mode: PayloadMode) -> None:
             (PayloadMode.UNSIGNED | PayloadMode.WHOLE | PayloadMode.UNSIGNED_CHUNKS_TRAILER),
         ):
             return
-        case Mechanism.QUERY_V2, PayloadMode.UNSIGNED | PayloadMode.WHOLE:
+        case (Mechanism.HEADER_V2 | Mechanism.QUERY_V2, PayloadMode.UNSIGNED | PayloadMode.WHOLE):
             return
         case _:
             raise S3Error("AccessDenied", "Such chunks require an Authorization header.")
@@ -178,17 +177,31 @@ def _check_mode(mechanism: Mechanism, mode: PayloadMode) -> None:
 def _check_time(claim: Claim, now_s: float) -> None:
     """Within 15 minutes of our clock; a presigned request from 15 minutes before its time to the end of its life."""
     if claim.mechanism is Mechanism.HEADER:
-        if abs(now_s - claim.signed_at_s) > SKEW_MAX_S:
-            raise S3Error(
-                "RequestTimeTooSkewed",
-                RequestTime=claim.amz_date,
-                ServerTime=iso(now_s),
-                MaxAllowedSkewMilliseconds=str(SKEW_MAX_S * 1_000),
-            )
+        _check_skew(claim.signed_at_s, now_s, said=claim.amz_date)
         return
     if claim.signed_at_s - now_s > SKEW_MAX_S:
         raise S3Error("AccessDenied", "Request is not yet valid", ServerTime=iso(now_s))
     _check_unexpired(claim.signed_at_s + claim.life_s, now_s)
+
+
+def _check_time_v2(claim: ClaimV2, now_s: float) -> None:
+    """Within 15 minutes of our clock; a presigned request to the end of its life, which is within a week."""
+    if not claim.presigned:
+        _check_skew(claim.time_s, now_s, said=iso(claim.time_s))
+        return
+    if claim.time_s - now_s > PRESIGN_EXPIRES_MAX_S:
+        raise S3Error("AccessDenied", f"Expires must be at most {PRESIGN_EXPIRES_MAX_S} seconds ahead")
+    _check_unexpired(claim.time_s, now_s)
+
+
+def _check_skew(signed_at_s: int, now_s: float, *, said: str) -> None:
+    if abs(now_s - signed_at_s) > SKEW_MAX_S:
+        raise S3Error(
+            "RequestTimeTooSkewed",
+            RequestTime=said,
+            ServerTime=iso(now_s),
+            MaxAllowedSkewMilliseconds=str(SKEW_MAX_S * 1_000),
+        )
 
 
 def _check_unexpired(expires_s: int, now_s: float) -> None:
@@ -197,7 +210,7 @@ def _check_unexpired(expires_s: int, now_s: float) -> None:
 
 
 def _check_no_token(request: Request) -> None:
-    """Nobody has a session here. Version 2's parameter comes with its header (presigned_v2.py)."""
+    """Nobody has a session here. Version 2's parameter comes with its header (signature_v2.py)."""
     if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.target.query:
         raise S3Error("InvalidToken")
 

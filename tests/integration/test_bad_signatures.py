@@ -128,7 +128,9 @@ ROWS = [
         lambda f: authorization(f, "AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"),
         "400 InvalidRequest",
     ),
-    Row("AWS2", lambda f: put(f, authorization=f"AWS {f.credentials.access_key}:c2ln"), "400 InvalidRequest"),
+    Row(
+        "AWS2", lambda f: put(f, authorization=f"AWS {f.credentials.access_key}:c2ln"), "400 InvalidArgument"
+    ),
     Row("unknown key", lambda f: authorization(f, "Credential=", "Credential=X"), "403 InvalidAccessKeyId"),
     Row(
         "wrong secret",

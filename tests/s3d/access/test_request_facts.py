@@ -90,11 +90,16 @@ def test_an_anonymous_request_says_nothing_of_who_sent_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mechanism", "version"), [(Mechanism.QUERY, "AWS4-HMAC-SHA256"), (Mechanism.QUERY_V2, "AWS")]
+    ("mechanism", "kind", "version"),
+    [
+        (Mechanism.QUERY, "REST-QUERY-STRING", "AWS4-HMAC-SHA256"),
+        (Mechanism.QUERY_V2, "REST-QUERY-STRING", "AWS"),
+        (Mechanism.HEADER_V2, "REST-HEADER", "AWS"),
+    ],
 )
-def test_presigned_requests_tell_their_version(mechanism: Mechanism, version: str) -> None:
+def test_signed_requests_tell_their_version(mechanism: Mechanism, kind: str, version: str) -> None:
     said = facts(mechanism=mechanism)
-    assert (said("s3:authtype"), said("s3:signatureversion")) == (("REST-QUERY-STRING",), (version,))
+    assert (said("s3:authtype"), said("s3:signatureversion")) == ((kind,), (version,))
 
 
 def test_whether_it_came_over_tls() -> None:

@@ -2,13 +2,15 @@
 
 import hashlib
 import hmac
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 from unittest import mock
 
-from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import HmacV1Auth, HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -118,6 +120,31 @@ def presigned_v2_of(
     with mock.patch("botocore.auth.time.time", lambda: NOW_S):
         HmacV1QueryAuth(Credentials(*keys), expires_s).add_auth(request)
     return Wire(method, request.url.removeprefix(f"http://{HOST}"), (("Host", HOST), *headers.items()))
+
+
+def signed_v2(
+    method: str = "PUT",
+    target: str = V2_TARGET,
+    *,
+    headers: Mapping[str, str] = V2_HEADERS,
+    date: str = formatdate(NOW_S, usegmt=True),
+    keys: tuple[str, str] = (ACCESS_KEY, SECRET),
+) -> Wire:
+    """A request signed in its Authorization header by Version 2, at a date as its header has it."""
+    request = AWSRequest(method, f"http://{HOST}{target}", headers=dict(headers))
+    with mock.patch.object(HmacV1Auth, "_get_date", lambda _: date):
+        HmacV1Auth(Credentials(*keys)).add_auth(request)
+    return Wire(method, target, (("Host", HOST), *request.headers.items()))
+
+
+def resigned_v2(wire: Wire) -> Wire:
+    """The request with the signature of the developer guide's text, where botocore's is not that: x-amz-date."""
+    headers = wire.request().headers
+    lines = [wire.method, headers.get("content-md5", ""), headers.get("content-type", "")]
+    lines.append("" if "x-amz-date" in headers else headers["date"])
+    lines += sorted(f"{name}:{value}" for name, value in headers.items() if name.startswith("x-amz-"))
+    digest = hmac.digest(SECRET.encode(), "\n".join((*lines, wire.target)).encode(), "sha1")
+    return wire.with_header("Authorization", f"AWS {ACCESS_KEY}:{b64encode(digest).decode()}")
 
 
 def _signer(kind: Any, options: Mapping[str, Any], **more: Any) -> Any:

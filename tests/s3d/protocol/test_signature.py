@@ -138,7 +138,7 @@ EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "no authorization but content": (lambda w: w.with_header("Authorization", ""), "AccessDenied"),
     "lower-case algorithm": (lambda w: authorization(w, "AWS4-HMAC-SHA256", "aws4-hmac-sha256"), "InvalidArgument"),
     "ecdsa": (lambda w: authorization(w, "AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"), "InvalidRequest"),
-    "version 2": (lambda w: w.with_header("Authorization", f"AWS {ACCESS_KEY}:c2lnbmF0dXJl"), "InvalidRequest"),
+    "version 2": (lambda w: w.with_header("Authorization", f"AWS {ACCESS_KEY}:c2lnbmF0dXJl"), "InvalidArgument"),
     "version 2, broken": (lambda w: w.with_header("Authorization", "AWS HAHAHA"), "InvalidArgument"),
     "basic": (lambda w: w.with_header("Authorization", "Basic YTpi"), "InvalidArgument"),
     "garbage": (lambda w: w.with_header("Authorization", "AWS4-HMAC-SHA256 garbage"), MALFORMED),

@@ -1,24 +1,33 @@
-"""Owns presigned URLs of AWS Signature Version 2, which clients of us-east-1 still make; never the verdict on one.
+"""Owns AWS Signature Version 2, in the Authorization header and in presigned URLs; never the verdict on one.
 
-Source: "Signing and authenticating REST requests (Signature Version 2)", query string request authentication
-alternative, S3 user guide. Whatever such a URL does not sign is refused, not ignored.
+Source: "Signing and authenticating REST requests (Signature Version 2)", S3 user guide. Version 2 signs the method, the
+path, two headers, a date and the x-amz- headers: a parameter of the query that it leaves unsigned is refused, not
+ignored, so that nobody can turn a request that was seen into another one.
 """
 
 import hmac
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import Request
 
+SCHEME: Final = "AWS"
 MARKS: Final = frozenset(("AWSAccessKeyId", "Signature"))
 
 _FIELDS: Final = ("AWSAccessKeyId", "Expires", "Signature")
 _ACCESS_KEY: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 _EXPIRES: Final = re.compile(r"[1-9][0-9]{0,10}", re.ASCII)
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/]{27}=", re.ASCII)
+_AUTHORIZATION: Final = re.compile(r"AWS +([!-9;-~]{1,128}):([A-Za-z0-9+/]{27}=)", re.ASCII)
+_DATE: Final = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?[0-9]{2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} "
+    r"[0-9]{2}:[0-9]{2}:[0-9]{2} (?:GMT|[+]0000)",
+    re.ASCII,
+)
 
 # What the canonical resource takes from the query: the sub-resources and overrides that signers know.
 _SIGNED_PARAMETERS: Final = frozenset(
@@ -61,20 +70,20 @@ _SIGNED_PARAMETERS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class PresignedV2:
-    """What a URL says of its own signature. `expires` is the epoch second of its end, in digits as received."""
+class ClaimV2:
+    """What a request says of its own signature. `date` stands in the string to sign, as received.
+
+    `time_s`, seconds since 1970: when it was signed, or where it is `presigned`, when its life ends.
+    """
 
     access_key: str
-    expires: str
+    date: str
+    time_s: int
+    presigned: bool
     signature: str = field(repr=False)
 
-    @property
-    def expires_s(self) -> int:
-        """When it ends, in seconds since 1970."""
-        return int(self.expires)
 
-
-def read_presigned(request: Request) -> PresignedV2:
+def read_presigned(request: Request) -> ClaimV2:
     """The claim of a request whose query has one of MARKS. Raises AccessDenied."""
     query = request.target.query
     access_key, expires, signature = (query.get(name, "") for name in _FIELDS)
@@ -86,19 +95,52 @@ def read_presigned(request: Request) -> PresignedV2:
         raise S3Error("AccessDenied", "Invalid date (should be seconds since epoch)")
     if not _ACCESS_KEY.fullmatch(access_key) or not _SIGNATURE.fullmatch(signature):
         raise S3Error("AccessDenied", "The AWSAccessKeyId or the Signature is malformed.")
-    _check_coverage(request)
-    return PresignedV2(access_key, expires, signature)
+    _check_coverage(request, presigned=True)
+    return ClaimV2(access_key, expires, int(expires), presigned=True, signature=signature)
 
 
-def string_to_sign(request: Request, claim: PresignedV2) -> str:
-    """The text that is signed: the Expires of the URL stands where a header's signature has the date."""
+def read_header(request: Request, authorization: str) -> ClaimV2:
+    """The claim of a request whose Authorization is of SCHEME. Raises AccessDenied, InvalidArgument."""
+    found = _AUTHORIZATION.fullmatch(authorization)
+    if found is None:
+        raise S3Error(
+            "InvalidArgument",
+            "AWS authorization header is invalid. Expected AwsAccessKeyId:signature",
+            ArgumentName="Authorization",
+        )
+    headers = request.headers
+    in_amz_headers = (
+        "x-amz-date" in headers
+    )  # its line is signed there, and the other date counts for nothing
+    date = headers["x-amz-date"] if in_amz_headers else headers.get("date", "")
+    time_s = _epoch_s(date)
+    if time_s is None:
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    _check_coverage(request, presigned=False)
+    access_key, signature = found.groups()
+    return ClaimV2(access_key, "" if in_amz_headers else date, time_s, presigned=False, signature=signature)
+
+
+def _epoch_s(date: str) -> int | None:
+    """Seconds since 1970 of a date as RFC 1123 has it, in GMT; None for anything else, and for earlier ones."""
+    if not _DATE.fullmatch(date):
+        return None
+    try:
+        time_s = int(parsedate_to_datetime(date).timestamp())
+    except ValueError:
+        return None
+    return time_s if time_s >= 0 else None
+
+
+def string_to_sign(request: Request, claim: ClaimV2) -> str:
+    """The text that is signed. Raises AccessDenied where it could stand for another request too."""
     headers = request.headers
     amz_headers = "".join(
         f"{name}:{value}\n" for name, value in sorted(headers.items()) if name.startswith("x-amz-")
     )
     return (
         f"{request.method}\n{headers.get('content-md5', '')}\n{headers.get('content-type', '')}\n"
-        f"{claim.expires}\n{amz_headers}{_canonical_resource(request)}"
+        f"{claim.date}\n{amz_headers}{_canonical_resource(request)}"
     )
 
 
@@ -111,20 +153,26 @@ def _canonical_resource(request: Request) -> str:
     # The bucket is in the path, which is signed as received; nothing here is chosen by the Host header, so that
     # it does no harm that Version 2 leaves it unsigned.
     target = request.target
-    parameters = "&".join(
+    signed = [
         f"{name}={value}" if value else name
         for name, value in sorted(target.query.items())
         if name in _SIGNED_PARAMETERS
-    )
+    ]
+    parameters = "&".join(signed)
+    # Values are signed decoded: with "%26versionId%3D1" one would read like a value and another parameter.
+    read = [piece for piece in parameters.split("&") if piece.partition("=")[0] in _SIGNED_PARAMETERS]
+    if len(read) != len(signed):
+        raise S3Error("AccessDenied", "A query parameter cannot be told from several by Signature Version 2.")
     return f"{target.raw_path}?{parameters}" if parameters else target.raw_path
 
 
-def _check_coverage(request: Request) -> None:
-    """Every parameter is signed. One that repeats a header must come with that header, which is signed and obeyed."""
+def _check_coverage(request: Request, *, presigned: bool) -> None:
+    """Every parameter is signed. In a presigned URL one may repeat a header, which is signed and obeyed."""
     for name, value in request.target.query.items():
-        if name in _FIELDS or name in _SIGNED_PARAMETERS:
+        if name in _SIGNED_PARAMETERS or (presigned and name in _FIELDS):
             continue
-        if not name.startswith("x-amz-") and name not in ("content-type", "content-md5"):
+        repeated = name.startswith("x-amz-") or name in ("content-type", "content-md5")
+        if not presigned or not repeated:
             raise S3Error(
                 "AccessDenied",
                 "There were query parameters present in the request which Signature Version 2 does not sign",
