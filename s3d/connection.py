@@ -23,7 +23,16 @@ from s3d.http_parser import (
     RawRequestMessage,
     StreamReader,
 )
-from s3d.message import BODY_IDLE_S, BODY_RATE_MIN, Body, BodyError, BodySilentError, Message, head_bytes
+from s3d.message import (
+    BODY_IDLE_S,
+    BODY_RATE_MIN,
+    Body,
+    BodyError,
+    BodySilentError,
+    Message,
+    framing_fault,
+    head_bytes,
+)
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 
@@ -214,10 +223,10 @@ class Connection(BaseProtocol):
 
     async def _answer(self, message: tuple[RawRequestMessage, StreamReader] | HttpProcessingError) -> bool:
         if isinstance(message, HttpProcessingError):
-            await self._send(self._owner.refuse(message), method="", keep=False)
-            await self._linger()
-            return False
+            return await self._refuse(message)
         head, payload = message
+        if (fault := framing_fault(head)) is not None:
+            return await self._refuse(fault)
         expects_continue = head.headers.get("Expect", "").lower() == "100-continue"
         self._body = body = Body(self, payload, expects_continue=expects_continue)
         reply = await self._owner.answer(Message(head, body, self._remote))
@@ -233,6 +242,12 @@ class Connection(BaseProtocol):
         self._body = None
         self.wait(Waiting.IDLE, KEEP_ALIVE_S)
         return keep
+
+    async def _refuse(self, error: HttpProcessingError) -> bool:
+        """Say that this is no HTTP, and end: nobody knows where a next request would begin."""
+        await self._send(self._owner.refuse(error), method="", keep=False)
+        await self._linger()
+        return False
 
     async def _linger(self) -> None:
         """Let the reply arrive: a socket that is closed with bytes unread resets the client, which then loses it."""

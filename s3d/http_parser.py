@@ -24,14 +24,18 @@ if _NAME not in sys.modules:
     _place_empty_package()
 
 from aiohttp.base_protocol import BaseProtocol  # noqa: E402 - after the package has been emptied
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong  # noqa: E402
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong  # noqa: E402
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage  # noqa: E402
+from aiohttp.http_writer import HttpVersion10, HttpVersion11  # noqa: E402
 from aiohttp.streams import StreamReader  # noqa: E402
 
 __all__ = [
+    "BadHttpMessage",
     "BaseProtocol",
     "HttpProcessingError",
     "HttpRequestParser",
+    "HttpVersion10",
+    "HttpVersion11",
     "LineTooLong",
     "RawRequestMessage",
     "StreamReader",

@@ -4,7 +4,14 @@ import asyncio
 import http
 from typing import Final, Protocol
 
-from s3d.http_parser import HttpProcessingError, RawRequestMessage, StreamReader
+from s3d.http_parser import (
+    BadHttpMessage,
+    HttpProcessingError,
+    HttpVersion10,
+    HttpVersion11,
+    RawRequestMessage,
+    StreamReader,
+)
 from s3d.operations.reply import Reply
 
 BODY_IDLE_S: Final = 20.0
@@ -12,6 +19,7 @@ BODY_RATE_MIN: Final = 1_024  # bytes a second while it is the client that we wa
 LINGER_S: Final = 10.0
 
 _REASONS: Final = {int(status): status.phrase for status in http.HTTPStatus}
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -99,6 +107,19 @@ class Message:
         self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
         self.body = body
         self.remote = remote
+
+
+def framing_fault(head: RawRequestMessage) -> BadHttpMessage | None:
+    """Why a head that the parser takes is refused: others might see the end of its body elsewhere (RFC 9112, 6.1).
+
+    Only whole chunks by themselves are a transfer coding here, and only HTTP/1.1 has them; 0.9 has no headers at all.
+    """
+    coding = head.headers.get("Transfer-Encoding")
+    if coding is None:
+        return None if head.version in _VERSIONS else BadHttpMessage("a version of HTTP that has no headers")
+    if head.version != HttpVersion11 or coding.lower() != "chunked":
+        return BadHttpMessage("a transfer coding that is not `chunked`, or not of HTTP/1.1")
+    return None
 
 
 def head_bytes(reply: Reply, common: bytes, *, keep: bool) -> bytes:
