@@ -5,6 +5,7 @@ import secrets
 from dataclasses import replace
 from typing import Final
 
+from s3d.access.limits import Limits
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
 from s3d.blobs.errors import NotEnoughShardsError
@@ -19,6 +20,7 @@ from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.table import router
 from s3d.protocol.authorization import Mechanism
 from s3d.protocol.errors import S3Error
+from s3d.protocol.hosts import Hosts
 from s3d.protocol.routing import Handler, Request, is_admin_target, parse_headers, parse_target
 from s3d.protocol.signature import PayloadMode, Verified, Verifier
 
@@ -37,6 +39,9 @@ class App:
         self._host_id = host_id
         self._router = router()
         self._verifier = Verifier(store.cluster.region, store.accounts.secret_of)
+        cluster = store.cluster
+        self._hosts = Hosts(cluster.gateway.domains) if cluster.gateway.domains else None
+        self.limits = Limits(cluster.limits) if cluster.limits else None
         self._prefix = secrets.token_hex(4).upper()
         self._count = 0
 
@@ -45,12 +50,13 @@ class App:
         self._count += 1
         request_id = f"{self._prefix}{self._count:08X}"
         name = "Unknown"
+        hosted = self._hosts.bucket_of(message.raw_headers) if self._hosts is not None else ""
         try:
-            if is_admin_target(message.target):
+            if not hosted and is_admin_target(message.target):
                 name = "Admin"
                 reply = await self._pages.answer(message.method, message.target, message.raw_headers)
             else:
-                call, handler = await self._admit(message, request_id)
+                call, handler = await self._admit(message, request_id, hosted)
                 name = call.operation.name
                 reply = await handler(call)
         except S3Error as error:
@@ -72,7 +78,9 @@ class App:
             name, reply.status, received_bytes=message.body.received, sent_bytes=sent_bytes
         )
         if name != "Admin" and message.method != "OPTIONS":
-            shared = shared_with(self._store.state, message.method, message.target, message.raw_headers)
+            shared = shared_with(
+                self._store.state, message.method, message.target, message.raw_headers, hosted=hosted
+            )
             reply.headers = [*reply.headers, *shared] if shared else reply.headers
         reply.headers = [*reply.headers, ("x-amz-request-id", request_id), ("x-amz-id-2", self._host_id)]
         return reply
@@ -85,10 +93,10 @@ class App:
         self._counters.answered("Unknown", reply.status, received_bytes=0, sent_bytes=reply.length)
         return reply
 
-    async def _admit(self, message: Message, request_id: str) -> tuple[Call, Handler]:
+    async def _admit(self, message: Message, request_id: str, hosted: str) -> tuple[Call, Handler]:
         """The call that a request is, and its handler, once signature, operation and the right to it are settled."""
         now_us = self._store.clock_us()
-        target = parse_target(message.target)
+        target = parse_target(message.target, hosted)
         request = Request(message.method, target, parse_headers(message.raw_headers))
         preflight = message.method == "OPTIONS"  # its query is of the request to come
         operation = self._router.resolve(
@@ -96,6 +104,9 @@ class App:
         )
         verified = _UNSIGNED if preflight else self._verifier.verify(request, now_s=now_us / 1_000_000)
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
+        if self.limits is not None:
+            account = "" if principal is None else principal.account
+            self.limits.spend(account, operation.permission, now_us / 1_000_000)
         call = Call(
             operation,
             request,
@@ -105,6 +116,7 @@ class App:
             self._store,
             now_us,
             remote=message.remote,
+            secure=message.secure,
             request_id=request_id,
         )
         if preflight and operation.handler is not None:

@@ -74,6 +74,8 @@ class Owner(Protocol):
 class Connection(BaseProtocol):
     """One client. Its owner holds its task and sweeps its deadline."""
 
+    secure = False
+
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         parser = HttpRequestParser(
             self,
@@ -95,14 +97,14 @@ class Connection(BaseProtocol):
         self._deadline = loop.time() + FIRST_BYTE_S
         self._unread = 0  # bytes that the client had not taken when it was looked at last
         self._ending = False
-        self._remote = ""
+        self.remote = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=0)  # paused is then: not all of it is with the socket yet
         peer = transport.get_extra_info("peername")
-        self._remote = str(peer[0]) if peer else ""
+        self.remote = str(peer[0]) if peer else ""
         self._owner.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -229,7 +231,7 @@ class Connection(BaseProtocol):
             return await self._refuse(fault)
         expects_continue = head.headers.get("Expect", "").lower() == "100-continue"
         self._body = body = Body(self, payload, expects_continue=expects_continue)
-        reply = await self._owner.answer(Message(head, body, self._remote))
+        reply = await self._owner.answer(Message(head, body, self.remote, self.secure))
         left = not payload.is_eof()
         keep = not (head.should_close or self._ending or self._parser is None or (left and expects_continue))
         if reply.rest is None:

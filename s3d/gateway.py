@@ -74,6 +74,7 @@ class Gateway:
     state: State
     store: Store
     counters: Counters
+    app: App
     listener: Listener
     repairer: Repairer
 
@@ -108,7 +109,7 @@ class Gateway:
             suspects=suspects,
             now_us=_clock_us,
         )
-        return cls(clients, state, store, counters, listener, repairer)
+        return cls(clients, state, store, counters, app, listener, repairer)
 
     async def close(self) -> None:
         """Let go of everything, once nothing of it runs."""
@@ -214,6 +215,7 @@ async def _tick(gateway: Gateway) -> None:
             mended_shards=work.mended_shards,
             failed_mends=work.failed_blobs,
             swept_shards=work.swept_shards,
+            limited_requests=gateway.app.limits.refused if gateway.app.limits is not None else 0,
         )
         gateway.counters.save()
         await _write_audit(store.audit)

@@ -97,16 +97,20 @@ class Body:
 
 
 class Message:
-    """The head of one request, its body, and where it comes from. `target` is raw: nothing decoded, nothing joined."""
+    """The head of one request, its body, and where it comes from. `target` is raw: nothing decoded, nothing joined.
 
-    __slots__ = ("body", "method", "raw_headers", "remote", "target")
+    `secure`: it came over TLS.
+    """
 
-    def __init__(self, message: RawRequestMessage, body: Body, remote: str) -> None:
+    __slots__ = ("body", "method", "raw_headers", "remote", "secure", "target")
+
+    def __init__(self, message: RawRequestMessage, body: Body, remote: str, secure: bool) -> None:
         self.method: str = message.method
         self.target: str = message.path
         self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
         self.body = body
         self.remote = remote
+        self.secure = secure
 
 
 def framing_fault(head: RawRequestMessage) -> BadHttpMessage | None:

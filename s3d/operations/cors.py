@@ -98,17 +98,17 @@ async def preflight(call: Call) -> Reply:
 
 
 def shared_with(
-    state: State, method: str, target: str, raw_headers: Sequence[tuple[bytes, bytes]]
+    state: State, method: str, target: str, raw_headers: Sequence[tuple[bytes, bytes]], *, hosted: str = ""
 ) -> list[tuple[str, str]]:
     """What a reply, be it an error, says to a browser; nothing where no script of another origin asked.
 
-    It looks at every request, so it looks for the one header first.
+    It looks at every request, so it looks for the one header first. `hosted`: the bucket that Host names.
     """
     if not any(len(name) == 6 and name.lower() == b"origin" for name, _ in raw_headers):
         return []
     headers = {name.lower(): value for name, value in raw_headers}
     try:
-        name = parse_target(target).bucket
+        name = parse_target(target, hosted).bucket
     except S3Error:
         return []
     with state.view() as view:

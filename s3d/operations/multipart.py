@@ -77,7 +77,7 @@ async def complete_upload(call: Call) -> Reply:
             grace_us=call.store.grace_us,
         )
     )
-    location = f"http://{call.header('host')}{call.request.target.raw_path}"
+    location = f"{'https' if call.secure else 'http'}://{call.header('host')}{call.request.target.raw_path}"
     shown = [*outcome.checksums.items()] + ([("Type", kind)] if outcome.checksums and kind else [])
     body = documents.upload_completed(
         location, call.bucket.name, call.request.target.key, etag=outcome.etag, checksums=shown

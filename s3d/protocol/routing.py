@@ -54,7 +54,7 @@ class Target:
     """A request target, resolved once: the signature, the policy and the operation all read this object.
 
     `bucket` and `key` are "" where the target names none. `query` holds decoded names and values; `raw_path` and
-    `raw_query` are as they came.
+    `raw_query` are as they came. `hosted`: the bucket is named by the Host header, and the whole path is the key.
     """
 
     raw_path: str
@@ -62,6 +62,7 @@ class Target:
     bucket: str
     key: str
     query: Mapping[str, str]
+    hosted: bool = False
 
     @property
     def scope(self) -> Scope:
@@ -74,6 +75,11 @@ class Target:
         if _PLAIN_PATH.fullmatch(self.raw_path):
             return self.raw_path
         return quote(unquote_to_bytes(self.raw_path), safe=f"/{UNRESERVED}")
+
+    @property
+    def resource_path(self) -> str:
+        """The path as Version 2 signs it: of an object it is the same, whichever way the bucket is named."""
+        return f"/{self.bucket}{self.raw_path}" if self.hosted else self.raw_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +120,8 @@ def is_admin_target(raw: str) -> bool:
     return raw.startswith(ADMIN_PREFIX)
 
 
-def parse_target(raw: str) -> Target:
-    """The target of a request line in origin form, ASCII as received.
+def parse_target(raw: str, hosted: str = "") -> Target:
+    """The target of a request line in origin form, as received; `hosted`: the bucket that Host names (hosts.py).
 
     Raises InvalidURI (400), KeyTooLongError (400), InvalidBucketName (400), InvalidArgument (400, a repeated
     parameter). Every key of 1 to 1,024 bytes of UTF-8 is an ordinary key: "..", "//" and "%2F" mean nothing here.
@@ -125,13 +131,14 @@ def parse_target(raw: str) -> Target:
     raw_path, _, raw_query = raw.partition("?")
     if "#" in raw:
         raise S3Error("InvalidURI")
-    raw_bucket, _, raw_key = raw_path[1:].partition("/")
-    bucket, key = percent_decode(raw_bucket), percent_decode(raw_key)
+    raw_bucket, _, raw_key = ("", "", raw_path[1:]) if hosted else raw_path[1:].partition("/")
+    bucket, key = hosted or percent_decode(raw_bucket), percent_decode(raw_key)
     if (bucket or key) and not valid_bucket_name(bucket):
         raise S3Error("InvalidBucketName", BucketName=bucket)
     if len(key) > KEY_SIZE_BYTES_MAX // 4 and len(key.encode()) > KEY_SIZE_BYTES_MAX:
         raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed=str(KEY_SIZE_BYTES_MAX))
-    return Target(raw_path, raw_query, bucket, key, parse_query(raw_query) if raw_query else {})
+    query = parse_query(raw_query) if raw_query else {}
+    return Target(raw_path, raw_query, bucket, key, query, bool(hosted))
 
 
 def parse_query(raw: str) -> dict[str, str]:

@@ -150,8 +150,7 @@ def sign(secret: str, to_sign: str) -> str:
 
 
 def _canonical_resource(request: Request) -> str:
-    # The bucket is in the path, which is signed as received; nothing here is chosen by the Host header, so that
-    # it does no harm that Version 2 leaves it unsigned.
+    # Version 2 leaves Host unsigned, so a bucket that it names is part of what is signed.
     target = request.target
     signed = [
         f"{name}={value}" if value else name
@@ -163,7 +162,7 @@ def _canonical_resource(request: Request) -> str:
     read = [piece for piece in parameters.split("&") if piece.partition("=")[0] in _SIGNED_PARAMETERS]
     if len(read) != len(signed):
         raise S3Error("AccessDenied", "A query parameter cannot be told from several by Signature Version 2.")
-    return f"{target.raw_path}?{parameters}" if parameters else target.raw_path
+    return f"{target.resource_path}?{parameters}" if parameters else target.resource_path
 
 
 def _check_coverage(request: Request, *, presigned: bool) -> None:
