@@ -43,6 +43,10 @@ ROWS = {
     ),
     "T-M1": Row(("tests/shardd/engine/test_model.py",), {"QUOIN_TM1_STEPS": 100_000}),
     "T-M2": Row(("tests/s3d/metadata/test_listing.py",), {"QUOIN_LISTING_CASES": 100_000}),
+    "references": Row(
+        ("tests/s3d/metadata/test_references.py", f"{INTEGRATION}/test_references.py"),
+        {"QUOIN_COPY_KILLS": 300, "QUOIN_REFERENCE_STEPS": 200_000},
+    ),
     "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140}),
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),
     "T-F2": Row(("tests/s3d/protocol/test_edited_requests.py",), {"QUOIN_EDITED_REQUESTS": 100_000}),
