@@ -233,7 +233,10 @@ class Connection(BaseProtocol):
         self._body = body = Body(self, payload, expects_continue=expects_continue)
         reply = await self._owner.answer(Message(head, body, self.remote, self.secure))
         left = not payload.is_eof()
-        keep = not (head.should_close or self._ending or self._parser is None or (left and expects_continue))
+        # Who waits for leave to send and gets a final reply sends no body, or sends it all the same; botocore before
+        # 1.44 reads its next reply on that connection as headers, even after a body of no bytes.
+        unclear = body.expects_continue or (left and expects_continue)
+        keep = not (head.should_close or self._ending or self._parser is None or unclear)
         if reply.rest is None:
             await self._send(reply, method=head.method, keep=keep)
         else:

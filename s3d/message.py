@@ -47,22 +47,21 @@ class Line(Protocol):
 class Body:
     """The body of one request, as it came: framed by HTTP, not decoded further."""
 
-    __slots__ = ("_expects_continue", "_line", "_payload", "_waited_s", "received")
+    __slots__ = ("_line", "_payload", "_waited_s", "expects_continue", "received")
 
     def __init__(self, line: Line, payload: StreamReader, *, expects_continue: bool) -> None:
         self._line = line
         self._payload = payload
-        self._expects_continue = expects_continue
+        self.expects_continue = expects_continue  # and has not been told to yet
         self.received = 0
         self._waited_s = 0.0
 
     async def piece(self) -> bytes:
         """The bytes that came since the last call, b"" at the end; BodyError when there is no such end."""
         line, payload = self._line, self._payload
-        if self._expects_continue:
-            self._expects_continue = False
-            if not payload.is_eof():
-                line.write(_CONTINUE)
+        if self.expects_continue:
+            self.expects_continue = False
+            line.write(_CONTINUE)
         since = line.body_awaited()
         try:
             piece = await payload.readany()
@@ -80,7 +79,7 @@ class Body:
         """Read what the handler left, so that the next request can follow; False where the connection must end."""
         if self._payload.is_eof():
             return True
-        if self._expects_continue:
+        if self.expects_continue:
             return False
         try:
             async with asyncio.timeout(LINGER_S):

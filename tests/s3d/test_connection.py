@@ -71,6 +71,26 @@ async def test_the_client_is_told_to_continue_only_when_its_body_is_wanted() -> 
         writer.close()
 
 
+async def test_who_waits_for_leave_to_send_nothing_gets_it_too() -> None:
+    """botocore takes a reply that comes without it for the status of its next request as well: a reply without ETag."""
+
+    async def answer(message: Message) -> Reply:
+        return await echo(message) if message.target == "/yes" else Reply(412, body=(b"no",))
+
+    async with talking(answer) as talk:
+        head = b"PUT %s HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"
+        reader, writer = await talk.client()
+        for _ in range(2):
+            writer.write(head % b"/yes")
+            assert await reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert (await reply_of(reader))[1] == b"/yes"
+        writer.write(head % b"/no")
+        refused, _body = await reply_of(reader)
+        assert refused.startswith("HTTP/1.1 412") and "Connection: close" in refused
+        assert await reader.read() == b""
+        writer.close()
+
+
 async def test_a_body_that_nobody_read_does_not_become_the_next_request() -> None:
     async def answer(message: Message) -> Reply:
         return Reply(body=(message.target.encode(),))
