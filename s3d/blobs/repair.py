@@ -1,4 +1,4 @@
-"""Owns the work behind the requests: degraded blobs mended, condemned shards swept, by one process of the machine."""
+"""Owns the work behind the requests: blobs mended, shards swept, old uploads ended, by one process of the machine."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from s3d.blobs.expiry import Expiry
 from s3d.blobs.leadership import Leadership
 from s3d.blobs.mending import Mending, mend, plan
 from s3d.blobs.pace import Pace
@@ -94,6 +95,8 @@ class Repairer:
         self._pace = Pace(config.repair_mb_per_s * 1e6)
         self._scan = _Scan()
         self._damaged: set[bytes] = set()
+        life_us = int(config.upload_life_s * 1e6)
+        self._expiry = Expiry(states, log, life_us=life_us, now_us=now_us, damaged=self._pass_over)
 
     async def run(self) -> None:
         """Until cancelled: a round every `repair_interval_s`."""
@@ -109,14 +112,15 @@ class Repairer:
             self.counters.leads = False
 
     async def round(self) -> None:
-        """File complaints; where this process leads, mend what can be mended now and sweep what is due.
+        """File complaints; where this process leads, mend what can be mended now, end old uploads, sweep what is due.
 
-        None of the three is kept from being done by a fault in another: a full state must still be swept.
+        None of them is kept from being done by a fault in another: a full state must still be swept.
         """
         await self._attempt(self._file_suspects())
         self.counters.leads = self._leadership.lead()
         if self.counters.leads:
             await self._attempt(self._mend_all())
+            await self._attempt(self._expiry.round())
             await self._attempt(self._sweep_all())
 
     async def _attempt(self, work: Coroutine[None, None, None]) -> None:

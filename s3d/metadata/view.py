@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from s3d.metadata import keys, tables
 from s3d.metadata.rows import (
@@ -33,6 +33,15 @@ def _raise(key: bytes, fault: RowError) -> None:
     raise fault
 
 
+class NamedUpload(NamedTuple):
+    """An upload under its key `at`, which names its bucket's incarnation and its S3 key."""
+
+    at: bytes
+    incarnation: int
+    key: bytes
+    row: UploadRow
+
+
 class View:
     """One consistent state. Every row comes checked: a damaged one raises a RowError, never a wrong answer."""
 
@@ -49,6 +58,11 @@ class View:
     def bucket(self, name: str) -> BucketRow | None:
         """The bucket of that name."""
         return self.row(BucketRow, tables.BUCKETS, name.encode())
+
+    def buckets(self) -> Iterator[BucketRow]:
+        """All buckets in order of name."""
+        for at, raw in self.reads.scan(tables.BUCKETS, b"", b""):
+            yield decode_row(BucketRow, at, raw)
 
     def current(self, incarnation: int, key: bytes) -> ObjectRow | None:
         """The live object of a key, as lists show it; None where there is none or its newest is a delete marker."""
@@ -125,6 +139,11 @@ class View:
     def upload(self, incarnation: int, key: bytes, upload: str) -> UploadRow | None:
         """The upload of that id of that key."""
         return self.row(UploadRow, tables.UPLOADS, keys.upload_key(incarnation, key, upload))
+
+    def uploads(self, after: bytes = b"", *, damaged: Damaged = _raise) -> Iterator[NamedUpload]:
+        """The uploads of all buckets, from the one behind the key `after` on. `damaged` as for `degraded`."""
+        for at, row in _sound(UploadRow, self.reads.scan(tables.UPLOADS, after + b"\0", b""), damaged):
+            yield NamedUpload(at, int.from_bytes(at[:8], "big"), keys.split_stack(at)[0], row)
 
     def part(self, upload: str, number: int) -> PartRow | None:
         """One part of an upload."""
