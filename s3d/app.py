@@ -14,8 +14,9 @@ from s3d.message import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
 from s3d.metadata.state import StateFullError
 from s3d.operations.authorise import authorise, check_owner, make_missing
-from s3d.operations.call import Call, Store
+from s3d.operations.call import Call, RawBody, Store
 from s3d.operations.cors import shared_with
+from s3d.operations.posts import open_form
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.table import router
 from s3d.protocol.authorization import Mechanism
@@ -103,6 +104,12 @@ class App:
             replace(request, target=replace(target, query={})) if preflight else request
         )
         verified = _UNSIGNED if preflight else self._verifier.verify(request, now_s=now_us / 1_000_000)
+        body: RawBody = message.body
+        if operation.name == "PostObject":
+            verifier = self._verifier
+            request, verified, body = await open_form(
+                request, verified, body, verifier=verifier, now_s=now_us / 1_000_000
+            )
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
         if self.limits is not None:
             account = "" if principal is None else principal.account
@@ -112,7 +119,7 @@ class App:
             request,
             verified,
             principal,
-            message.body,
+            body,
             self._store,
             now_us,
             remote=message.remote,

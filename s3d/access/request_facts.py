@@ -36,12 +36,16 @@ _AUTH_TYPES: Final = {
     Mechanism.HEADER_V2: "REST-HEADER",
     Mechanism.QUERY: "REST-QUERY-STRING",
     Mechanism.QUERY_V2: "REST-QUERY-STRING",
+    Mechanism.FORM: "POST",
+    Mechanism.FORM_V2: "POST",
 }
 _SIGNATURE_VERSIONS: Final = {
     Mechanism.HEADER: "AWS4-HMAC-SHA256",
     Mechanism.QUERY: "AWS4-HMAC-SHA256",
+    Mechanism.FORM: "AWS4-HMAC-SHA256",
     Mechanism.HEADER_V2: "AWS",
     Mechanism.QUERY_V2: "AWS",
+    Mechanism.FORM_V2: "AWS",
 }
 _TAG: Final = "s3:existingobjecttag/"
 _NEW_TAG: Final = "s3:requestobjecttag/"

@@ -21,6 +21,7 @@ from s3d.operations import (
     objects,
     parts,
     policies,
+    posts,
     tagging,
     versioning,
 )
@@ -66,6 +67,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "ListMultipartUploads": listings.list_uploads,
     "DeleteObjects": deletes.delete_objects,
     "PutObject": objects.put_object,
+    "PostObject": posts.post_object,
     "GetObject": objects.get_object,
     "HeadObject": objects.head_object,
     "GetObjectAttributes": object_attributes.get_object_attributes,

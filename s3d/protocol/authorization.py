@@ -38,7 +38,7 @@ _QUERY_FIELDS: Final = (
 _QUERY_MARKS: Final = MARKS.union(_QUERY_FIELDS)
 
 _MALFORMED: Final = "AuthorizationHeaderMalformed"
-_QUERY_MALFORMED: Final = "AuthorizationQueryParametersError"
+QUERY_MALFORMED: Final = "AuthorizationQueryParametersError"
 
 
 class Mechanism(Enum):
@@ -48,6 +48,8 @@ class Mechanism(Enum):
     QUERY = "query"
     HEADER_V2 = "header, version 2"
     QUERY_V2 = "query, version 2"
+    FORM = "form"
+    FORM_V2 = "form, version 2"
     ANONYMOUS = "anonymous"
 
 
@@ -101,7 +103,7 @@ def _header_claim(request: Request, authorization: str, *, region: str) -> Claim
     signed_at_s = epoch_s(amz_date)
     if signed_at_s is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
-    access_key, scope = _credential(credential, amz_date, region=region, malformed=_MALFORMED)
+    access_key, scope = read_credential(credential, amz_date, region=region, malformed=_MALFORMED)
     _check_form(signed_headers, signature, malformed=_MALFORMED)
     if "x-amz-content-sha256" not in headers:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
@@ -127,19 +129,19 @@ def _query_claim(request: Request, *, region: str) -> Claim:
     query = request.target.query
     if any(name not in query for name in _QUERY_FIELDS):
         raise S3Error(
-            _QUERY_MALFORMED,
+            QUERY_MALFORMED,
             f"Query-string authentication version 4 requires the {', '.join(_QUERY_FIELDS)} parameters.",
         )
     algorithm, credential, amz_date, expires, signed_headers, signature = (
         query[name] for name in _QUERY_FIELDS
     )
     if algorithm != ALGORITHM:
-        raise S3Error(_QUERY_MALFORMED, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+        raise S3Error(QUERY_MALFORMED, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     signed_at_s = epoch_s(amz_date)
     if signed_at_s is None:
-        raise S3Error(_QUERY_MALFORMED, "X-Amz-Date must be in the ISO8601 Long Format yyyyMMdd'T'HHmmss'Z'")
-    access_key, scope = _credential(credential, amz_date, region=region, malformed=_QUERY_MALFORMED)
-    _check_form(signed_headers, signature, malformed=_QUERY_MALFORMED)
+        raise S3Error(QUERY_MALFORMED, "X-Amz-Date must be in the ISO8601 Long Format yyyyMMdd'T'HHmmss'Z'")
+    access_key, scope = read_credential(credential, amz_date, region=region, malformed=QUERY_MALFORMED)
+    _check_form(signed_headers, signature, malformed=QUERY_MALFORMED)
     payload_hash = request.headers.get("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256")
     return Claim(
         Mechanism.QUERY,
@@ -154,7 +156,7 @@ def _query_claim(request: Request, *, region: str) -> Claim:
     )
 
 
-def _credential(credential: str, amz_date: str, *, region: str, malformed: str) -> tuple[str, str]:
+def read_credential(credential: str, amz_date: str, *, region: str, malformed: str) -> tuple[str, str]:
     """(access key id, scope) of a credential that is for this day, region and service."""
     found = _CREDENTIAL.fullmatch(credential)
     if found is None:
@@ -188,7 +190,7 @@ def _check_form(signed_headers: str, signature: str, *, malformed: str) -> None:
 
 def _life_s(expires: str) -> int:
     if not _EXPIRES.fullmatch(expires):
-        raise S3Error(_QUERY_MALFORMED, "X-Amz-Expires should be a number")
+        raise S3Error(QUERY_MALFORMED, "X-Amz-Expires should be a number")
     life_s = int(expires)
     if not 1 <= life_s <= PRESIGN_EXPIRES_MAX_S:
         raise S3Error(

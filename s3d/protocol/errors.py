@@ -52,6 +52,9 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "IncompleteBody": ErrorKind(
         400, "You did not provide the number of bytes specified by the Content-Length HTTP header"
     ),
+    "IncorrectNumberOfFilesInPostRequest": ErrorKind(
+        400, "POST requires exactly one file upload per request."
+    ),
     "InternalError": ErrorKind(500, "We encountered an internal error. Please try again."),
     "InvalidAccessKeyId": ErrorKind(403, "The AWS Access Key Id you provided does not exist in our records."),
     "InvalidArgument": ErrorKind(400, "Invalid Argument"),
@@ -72,6 +75,9 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     "InvalidPartOrder": ErrorKind(
         400,
         "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+    ),
+    "InvalidPolicyDocument": ErrorKind(
+        400, "The content of the form does not meet the conditions specified in the policy document."
     ),
     "InvalidRange": ErrorKind(416, "The requested range is not satisfiable"),
     "InvalidRequest": ErrorKind(400, "Invalid Request"),
@@ -95,6 +101,9 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
         400, "The XML you provided was not well-formed or did not validate against our published schema"
     ),
     "MaxMessageLengthExceeded": ErrorKind(400, "Your request was too big."),
+    "MaxPostPreDataLengthExceededError": ErrorKind(
+        400, "Your POST request fields preceding the upload file were too large."
+    ),
     "MetadataTooLarge": ErrorKind(400, "Your metadata headers exceed the maximum allowed metadata size"),
     "MethodNotAllowed": ErrorKind(405, "The specified method is not allowed against this resource."),
     "MissingContentLength": ErrorKind(411, "You must provide the Content-Length HTTP header."),

@@ -20,6 +20,7 @@ from s3d.protocol.authorization import (
     read_claim,
 )
 from s3d.protocol.errors import S3Error
+from s3d.protocol.form_signature import read_form_claim
 from s3d.protocol.routing import Request
 from s3d.protocol.signature_v2 import ClaimV2
 from s3d.protocol.sigv4 import canonical_request, iso, sign, signing_key, string_to_sign
@@ -33,16 +34,21 @@ _NOBODYS_SECRET: Final = "0" * 40
 
 
 class PayloadMode(Enum):
-    """What x-amz-content-sha256 says of the body; WHOLE stands for a SHA-256 in hexadecimal."""
+    """What x-amz-content-sha256 says of the body; WHOLE stands for a SHA-256 in hexadecimal.
+
+    FORM_FILE: the object is one part of the body, which ends where the form says, and nothing is said of its bytes.
+    """
 
     UNSIGNED = UNSIGNED_PAYLOAD
     WHOLE = "SHA256"
     SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
     SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
     UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+    FORM_FILE = "the file of a form"
 
 
-_NAMED_MODES: Final = {mode.value: mode for mode in PayloadMode if mode is not PayloadMode.WHOLE}
+_UNNAMED_MODES: Final = (PayloadMode.WHOLE, PayloadMode.FORM_FILE)
+_NAMED_MODES: Final = {mode.value: mode for mode in PayloadMode if mode not in _UNNAMED_MODES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,33 @@ class Verifier:
         _check_time(claim, now_s)
         _check_coverage(request.headers, claim.signed_headers)
         return self._check_signature(request, claim, mode=mode)
+
+    def verify_form(self, outer: Verified, form: Mapping[str, str], *, now_s: float) -> Verified:
+        """Who sent a form, by its fields (names in lower case); `outer` is what the request around it said.
+
+        Raises S3Error with S3's code for the fault. The policy that is signed is for post_policy.py.
+        """
+        if outer.mechanism is not Mechanism.ANONYMOUS or outer.payload is not PayloadMode.UNSIGNED:
+            raise S3Error(
+                "InvalidArgument",
+                "Only one auth mechanism allowed; a form states its signature in its fields",
+                ArgumentName="Authorization",
+            )
+        claim = read_form_claim(form, region=self._region)
+        mechanism = Mechanism.ANONYMOUS if claim is None else claim.mechanism
+        _check_mode(mechanism, PayloadMode.FORM_FILE)
+        if claim is None:
+            return Verified(mechanism, PayloadMode.FORM_FILE)
+        if claim.signed_at_s - now_s > SKEW_MAX_S:
+            raise S3Error("AccessDenied", "Request is not yet valid", ServerTime=iso(now_s))
+        secret = self._secret_of(claim.access_key)
+        expected = claim.expected(_NOBODYS_SECRET if secret is None else secret)
+        matches = hmac.compare_digest(expected.encode(), claim.signature.encode())
+        if secret is None:
+            raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        if not matches:
+            raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=claim.access_key, StringToSign=claim.policy)
+        return Verified(mechanism, PayloadMode.FORM_FILE, claim.access_key)
 
     def _check_signature(self, request: Request, claim: Claim, *, mode: PayloadMode) -> Verified:
         secret = self._secret_of(claim.access_key)
@@ -169,6 +202,8 @@ def _check_mode(mechanism: Mechanism, mode: PayloadMode) -> None:
         ):
             return
         case (Mechanism.HEADER_V2 | Mechanism.QUERY_V2, PayloadMode.UNSIGNED | PayloadMode.WHOLE):
+            return
+        case ((Mechanism.FORM | Mechanism.FORM_V2 | Mechanism.ANONYMOUS), PayloadMode.FORM_FILE):
             return
         case _:
             raise S3Error("AccessDenied", "Such chunks require an Authorization header.")
