@@ -7,6 +7,7 @@ from typing import Final
 from s3d.metadata.rows import STANDARD, Attributes, VersionRow
 from s3d.protocol.conditions import http_date
 from s3d.protocol.errors import S3Error
+from s3d.protocol.header_text import sent_text
 from s3d.protocol.tags import read_tag_header
 
 METADATA_PREFIX: Final = "x-amz-meta-"
@@ -117,7 +118,7 @@ def reply_headers(
         ("Accept-Ranges", "bytes"),
         *named.items(),
     ]
-    headers += [(METADATA_PREFIX + name, value) for name, value in attributes.metadata.items()]
+    headers += [(METADATA_PREFIX + name, sent_text(value)) for name, value in attributes.metadata.items()]
     if attributes.storage_class != STANDARD:
         headers.append(("x-amz-storage-class", attributes.storage_class))
     if version.parts:

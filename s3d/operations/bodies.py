@@ -58,7 +58,7 @@ class PartOf(NamedTuple):
 
 
 class Body:
-    """The body of a call with its framing off. `size`: bytes of the object, as the client announced them."""
+    """The body of a call with its framing off. `size`: bytes of the object, announced; None in HTTP's own chunks."""
 
     def __init__(self, call: Call, *, wanted: str = "", claims: Claims | None = None) -> None:
         """`wanted`: a checksum to work out although the client claims none. `claims`: in place of the headers'.
@@ -68,22 +68,22 @@ class Body:
         headers = call.request.headers
         self._raw = call.body
         self._decoder = decoder(call.verified, headers)
-        self.size = _content_length(headers) if self._decoder is None else self._decoder.size
+        self.size = _announced_size(headers) if self._decoder is None else self._decoder.size
         self.digests = Digests(_claims(claims or read_claims(headers, call.verified), wanted))
-        self._received = 0
+        self.received = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The object's bytes as they come. Raises S3Error where the framing or the length is wrong."""
         raw, chunks = self._raw, self._decoder
         while piece := await raw.piece():
             for part in (piece,) if chunks is None else chunks.feed(piece):
-                self._received += len(part)
+                self.received += len(part)
                 yield part
 
     def check(self) -> dict[str, str]:
         """Hold the whole body against all that was said of it; its checksums. Raises S3Error."""
         trailers = self._decoder.finish() if self._decoder is not None else {}
-        if self._received != self.size:
+        if self.size is not None and self.received != self.size:
             raise S3Error("IncompleteBody")
         return self.digests.check(trailers)
 
@@ -103,9 +103,12 @@ def _claims(claims: Claims, wanted: str) -> Claims:
     return claims
 
 
-def _content_length(headers: Mapping[str, str]) -> int:
+def _announced_size(headers: Mapping[str, str]) -> int | None:
+    """What Content-Length says; None for a body in chunks (RFC 9112, 7.1), whose end is its last chunk."""
     text = headers.get("content-length")
     if text is None:
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            return None
         raise S3Error("MissingContentLength")
     if not (text.isascii() and text.isdigit()) or len(text) > _LENGTH_DIGITS_MAX:
         raise S3Error("InvalidArgument", ArgumentName="Content-Length", ArgumentValue=text[:64])
@@ -120,10 +123,12 @@ async def read_document(call: Call, *, checksums: bool = True) -> bytes:
     if "content-length" not in call.request.headers and "transfer-encoding" not in call.request.headers:
         return b""
     body = Body(call, claims=None if checksums else _without_checksums(call))
-    if body.size > DOCUMENT_BYTES_MAX:
+    if (body.size or 0) > DOCUMENT_BYTES_MAX:
         raise S3Error("MalformedXML", "The document is longer than 2 MiB.")
     pieces = []
     async for piece in body.pieces():
+        if body.received > DOCUMENT_BYTES_MAX:
+            raise S3Error("MalformedXML", "The document is longer than 2 MiB.")
         body.digests.update(piece)
         pieces.append(piece)
     body.check()
@@ -143,16 +148,23 @@ async def store_body(call: Call, *, attributes: Attributes, part: PartOf | None 
     few nodes. Raises S3Error, NotEnoughShardsError.
     """
     body = Body(call, wanted=attributes.checksum_algorithm)
-    if body.size > OBJECT_SIZE_MAX:
-        raise S3Error("EntityTooLarge", ProposedSize=str(body.size), MaxSizeAllowed=str(OBJECT_SIZE_MAX))
+    _check_size(body.size or 0)
     async with _writing(call, body.size, body.digests) as writer:
         async for piece in body.pieces():
+            _check_size(body.received)
             await writer.write(piece)
         await writer.drain()
         checksums = body.check()
         etag = body.digests.etag
-        stored = await writer.finish(_identity(call, body.size, etag=etag, attributes=attributes, part=part))
-    return Received(stored, body.size, etag, checksums)
+        stored = await writer.finish(
+            _identity(call, body.received, etag=etag, attributes=attributes, part=part)
+        )
+    return Received(stored, body.received, etag, checksums)
+
+
+def _check_size(size: int) -> None:
+    if size > OBJECT_SIZE_MAX:
+        raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(OBJECT_SIZE_MAX))
 
 
 async def store_pieces(
@@ -176,7 +188,7 @@ async def store_pieces(
 
 
 @asynccontextmanager
-async def _writing(call: Call, size: int, digests: Digests) -> AsyncIterator[BlobWriter]:
+async def _writing(call: Call, size: int | None, digests: Digests) -> AsyncIterator[BlobWriter]:
     """A writer whose shards are condemned where the block fails, by a command: nothing else ever deletes a shard."""
     blob = new_blob_id(call.now_us // 1_000)
     place = f"{call.bucket.name}/{call.request.target.key}".encode()

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from s3d.protocol.errors import S3Error
+from s3d.protocol.header_text import kept_text
 from shardd.contract.bucket_names import valid_bucket_name
 
 Scope = Literal["service", "bucket", "object"]
@@ -180,7 +181,8 @@ def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     for raw_name, raw_value in raw:
         count += 1
         try:
-            name, value = raw_name.decode("ascii").lower(), raw_value.decode().strip(" \t")
+            name = raw_name.decode("ascii").lower()
+            value = (raw_value.decode() if raw_value.isascii() else _other_text(name, raw_value)).strip(" \t")
         except UnicodeDecodeError as error:
             raise S3Error("InvalidArgument", "A header is neither ASCII nor UTF-8.") from error
         if name in headers:
@@ -193,6 +195,11 @@ def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     if count > HEADERS_MAX:
         raise S3Error("RequestHeaderSectionTooLarge")
     return headers
+
+
+def _other_text(name: str, raw: bytes) -> str:
+    """A value that is not ASCII: UTF-8, and in user metadata anything. Raises UnicodeDecodeError, InvalidArgument."""
+    return kept_text(raw) if name.startswith("x-amz-meta-") else raw.decode()
 
 
 class Router:

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from s3d.protocol.errors import S3Error
+from s3d.protocol.header_text import signed_text
 from s3d.protocol.routing import Request
 
 SCHEME: Final = "AWS"
@@ -136,7 +137,9 @@ def string_to_sign(request: Request, claim: ClaimV2) -> str:
     """The text that is signed. Raises AccessDenied where it could stand for another request too."""
     headers = request.headers
     amz_headers = "".join(
-        f"{name}:{value}\n" for name, value in sorted(headers.items()) if name.startswith("x-amz-")
+        f"{name}:{signed_text(value)}\n"
+        for name, value in sorted(headers.items())
+        if name.startswith("x-amz-")
     )
     return (
         f"{request.method}\n{headers.get('content-md5', '')}\n{headers.get('content-type', '')}\n"

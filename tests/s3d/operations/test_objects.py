@@ -193,12 +193,6 @@ async def test_response_overrides_take_no_line_breaks_and_no_strangers(live: Liv
     assert (anonymous.status, anonymous.code) == (400, "InvalidRequest")
 
 
-async def test_length_is_required(live: Live) -> None:
-    wire = signed("PUT", "/bucket/key", headers={"Transfer-Encoding": "chunked"}, body=b"")
-    answer = await live.send(wire, b"0\r\n\r\n")
-    assert (answer.status, answer.code) == (411, "MissingContentLength")
-
-
 async def test_too_large_is_refused_before_the_body(live: Live) -> None:
     wire = signed("PUT", "/bucket/key", headers={"Expect": "100-continue"}, body=b"")
     answer = await live.send(wire, length=(5 << 30) + 1)
