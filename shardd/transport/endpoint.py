@@ -13,10 +13,12 @@ from shardd.contract.errors import OverloadedError
 from shardd.transport import datagrams, retry
 from shardd.transport.engine import CONNECTION_ID_SIZE, Arrival, Engine, EngineSettings
 from shardd.transport.native import Address
-from shardd.transport.session import Handler, Session
+from shardd.transport.session import UNPROVEN_BYTES_MAX, Handler, Session
 
 SESSIONS_MAX = 256
 UNPROVEN_MAX = 64
+TOKENS_KEPT_MAX = 1_024
+HELLO_TRIES = 3  # a hello fills a datagram, which may be lost
 DRAIN_POLL_S = 0.01
 
 _HOMES = {"qh3": ("qh3_engine", "Qh3Engine"), "aioquic": ("aioquic_engine", "AioquicEngine")}
@@ -45,6 +47,8 @@ class ServerEndpoint:
         self._by_id: dict[bytes, Session] = {}
         self._sessions: set[Session] = set()
         self._unproven: set[Session] = set()
+        self._taken: dict[bytes, None] = {}  # the ids of the last Retries whose token has begun a connection
+        self._unproven_bytes_max = max(UNPROVEN_BYTES_MAX, HELLO_TRIES * settings.datagram_size_max)
         self._socket: datagrams.DatagramSocket
 
     def listen(self, host: str, port: int) -> Address:
@@ -116,7 +120,7 @@ class ServerEndpoint:
     def _hand_over(to: tuple[Session | None, Address | None], run: list[bytes]) -> None:
         session, address = to
         if session is not None and address is not None:
-            session.channel.received(run, address)
+            session.received(run, address)
 
     def _begin(self, datagram: bytes, address: Address) -> Session | None:
         """A new session for an Initial with a token of ours; a Retry for one without; silence for the rest."""
@@ -130,14 +134,23 @@ class ServerEndpoint:
         original_id = retry.check_token(
             self._key, address, token=initial.token, retry_id=initial.to_id, now_s=now_s
         )
-        if original_id is None or len(self._sessions) >= SESSIONS_MAX or len(self._unproven) >= UNPROVEN_MAX:
+        if original_id is None or initial.to_id in self._taken:  # once only (RFC 9000, 8.1.4)
             return None
+        if len(self._sessions) >= SESSIONS_MAX or len(self._unproven) >= UNPROVEN_MAX:
+            return None
+        self._take(initial.to_id)
         connection = self._engine.server(self._settings, Arrival(original_id, initial.to_id))
-        session = Session(self, connection, self._socket)
+        session = Session(self, connection, self._socket, unproven_bytes_max=self._unproven_bytes_max)
         self._sessions.add(session)
         self._unproven.add(session)
         self._by_id[initial.to_id] = self._by_id[connection.local_id] = session
         return session
+
+    def _take(self, retry_id: bytes) -> None:
+        """The token of this Retry begins no second connection; so many others would have to, to let it be forgotten."""
+        self._taken[retry_id] = None
+        if len(self._taken) > TOKENS_KEPT_MAX:
+            del self._taken[next(iter(self._taken))]
 
     def _send_retry(self, initial: retry.Initial, address: Address, now_s: float) -> None:
         arrival = Arrival(initial.to_id, secrets.token_bytes(CONNECTION_ID_SIZE))

@@ -14,6 +14,7 @@ from shardd.contract.messages import Failure, Reply
 from shardd.transport import proof
 from shardd.transport.channel import Channel, Link
 from shardd.transport.engine import EngineConnection
+from shardd.transport.native import Address
 from shardd.transport.tls import PeerIdentity
 
 HELLO_DEADLINE_S = 2.0
@@ -70,10 +71,17 @@ class SessionOwner(Protocol):
 
 
 class Session:
-    """The engine.Sink of one connection."""
+    """The engine.Sink of one connection. `unproven_bytes_max`: of datagrams, until the peer is proven.
 
-    def __init__(self, owner: SessionOwner, connection: EngineConnection, link: Link) -> None:
+    `received` takes datagrams of an address; it is the channel's own once the peer is proven.
+    """
+
+    def __init__(
+        self, owner: SessionOwner, connection: EngineConnection, link: Link, *, unproven_bytes_max: int
+    ) -> None:
         self.channel = Channel(connection, sink=self, link=link)
+        self.received: Callable[[list[bytes], Address], None] = self._received_unproven
+        self._unproven_left = unproven_bytes_max
         self.peer = PeerName(Role.SHARD_SERVER, NodeId(0))
         self._owner = owner
         self._connection = connection
@@ -180,6 +188,15 @@ class Session:
 
     # The hello
 
+    def _received_unproven(self, datagrams: list[bytes], address: Address) -> None:
+        """Engines announce one window for the life of a connection, wide enough for work, and hold what has a gap
+        before it: so what may come at all is bounded until the peer is known."""
+        self._unproven_left -= sum(map(len, datagrams))
+        if self._unproven_left < 0:
+            self.close("too many bytes before the hello")
+        else:
+            self.channel.received(datagrams, address)
+
     def _hello_received(self, stream: int, data: bytes) -> None:
         if stream != self._hello_stream:
             self.close("a stream before the hello")
@@ -197,6 +214,7 @@ class Session:
             self.close(f"refused: {error}")
             return
         self._proven, self._held = True, 0
+        self.received = self.channel.received
         self._deadline.cancel()
         self._owner.proved(self)
         welcome = hello.Welcome(padding=frame.body.padding)

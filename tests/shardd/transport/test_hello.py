@@ -11,7 +11,7 @@ import pytest
 from shardd.contract import messages, wire
 from shardd.contract.blobs import NodeId
 from shardd.contract.hello import PeerName, Role
-from shardd.transport import session
+from shardd.transport import retry, session
 from shardd.transport.authority import issue, make_cluster_authority
 from shardd.transport.endpoint import ServerEndpoint
 from shardd.transport.native import Address
@@ -179,6 +179,38 @@ async def test_a_long_hello_ends_the_connection(server: Server) -> None:
     await refused(client, server, "refused")
 
 
+async def test_what_a_stranger_may_send_at_all_is_bounded(server: Server) -> None:
+    """An engine keeps what it cannot deliver yet, and its windows are as wide as work needs."""
+    client = server.client()
+    await client.challenged()
+    (issued, *_) = server.endpoint._by_id
+    packets = [b"\x40" + issued + bytes(16_000)] * (session.UNPROVEN_BYTES_MAX // 16_000 + 1)
+    client._socket.send(packets, server.address)
+    await refused(client, server, "too many bytes before the hello")
+
+
+async def test_who_has_proved_who_it_is_may_send_more(server: Server) -> None:
+    client = server.client()
+    await client.admitted()
+    head = wire.encode(messages.PutExtent(bytes(16), 0, 0, 1, 0, b""), cluster=client.identity.cluster)
+    await client.ask(head + bytes(4 * session.UNPROVEN_BYTES_MAX))
+
+
+async def test_a_token_begins_one_connection(server: Server) -> None:
+    """Whoever saw the token on its way could begin others with it as long as it lives."""
+    client = server.client()
+    sent: list[bytes] = []
+    send = client._socket.send
+    client._socket.send = lambda packets, address: (sent.extend(packets), send(packets, address))  # type: ignore[method-assign, assignment, func-returns-value]
+    await client.admitted()
+    (first, *_) = [each for each in sent if (initial := retry.parse_initial(each)) and initial.token]
+    for session_ in list(server.endpoint._sessions):
+        session_.close("")
+    assert server.endpoint._begin(first, client_address(client)) is None
+    server.endpoint._taken.clear()
+    assert server.endpoint._begin(first, client_address(client)) is not None
+
+
 async def test_unproven_connections_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shardd.transport.endpoint.UNPROVEN_MAX", 3)
     idle = [server.client() for _ in range(3)]
@@ -203,6 +235,12 @@ async def test_noise_before_the_proof_never_passes(server: Server) -> None:
         client.send(1, bytes(data), end=True)
         await refused(client, server, "")
         client.close()
+
+
+def client_address(client: RawClient) -> Address:
+    """Where its packets come from, as the server's socket tells it."""
+    host, port = client._socket.address[:2]
+    return (host, port)
 
 
 async def refused(client: RawClient, server: Server, why: str) -> None:
