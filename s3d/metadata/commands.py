@@ -8,6 +8,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from s3d.metadata.command import (
+    ANY as ANY,
+    Command as Command,
+    CommandError as CommandError,
+    Conditions as Conditions,
+)
 from s3d.metadata.fields import (
     DELETE_KEYS_MAX,
     Account,
@@ -15,49 +21,24 @@ from s3d.metadata.fields import (
     Key,
     Md5,
     Name,
-    Node,
     PartNumber,
-    Placement,
     Places,
     Sequence,
-    Shard,
     Time,
     Upload,
-    WriteId,
 )
 from s3d.metadata.rows import Attributes, BlobRow
-from shardd.contract.errors import QuoinError
-
-
-class CommandError(QuoinError):
-    """A command breaks its contract: a fault of its maker, never of a client. It was not applied."""
-
-
-class Conditions(msgspec.Struct, frozen=True, array_like=True):
-    """Preconditions: an ETag in hex without quotes, `*`, or empty for none (RFC 9110, 13.1).
-
-    Of the live object; of a delete, on the version that it is about. The last two are for deletes only.
-    """
-
-    if_match: str = ""
-    if_none_match: str = ""
-    if_modified_s: int = -1  # x-amz-if-match-last-modified-time, seconds since 1970; -1 for none
-    if_size: int = -1  # x-amz-if-match-size, bytes; -1 for none
-
-
-ANY = Conditions()
-
-
-class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What every command has. `write_id`: 16 bytes, best a UUIDv7 (blobs.new_blob_id); met twice, applied once.
-
-    `seen` is stamped by logs that may deliver twice: the applied index that the maker had seen. A command whose
-    `seen` is more than OUTCOMES_WINDOW behind is refused, because its outcome may be forgotten.
-    """
-
-    write_id: WriteId
-    time_us: Time
-    seen: Sequence = 0
+from s3d.metadata.upkeep_commands import (
+    Condemn as Condemn,
+    CondemnUnnamed as CondemnUnnamed,
+    MarkDegraded as MarkDegraded,
+    RegisterNode as RegisterNode,
+    Relocate as Relocate,
+    SaveJob as SaveJob,
+    Swept as Swept,
+    SweptItem as SweptItem,
+    TakeLease as TakeLease,
+)
 
 
 class CreateBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -66,7 +47,7 @@ class CreateBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True
     bucket: Name
     account: Account
     region: str = ""
-    settings: dict[str, bytes] = {}
+    settings: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
 class DeleteBucket(Command, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -262,7 +243,7 @@ class CompleteUpload(Command, frozen=True, array_like=True, tag=True, kw_only=Tr
     key: Key
     upload: Upload
     parts: tuple[NamedPart, ...]
-    checksums: dict[str, str] = {}
+    checksums: dict[str, str] = msgspec.field(default_factory=dict)
     incarnation: Sequence = 0
     conditions: Conditions = ANY
     grace_us: Time = 0
@@ -275,59 +256,6 @@ class AbortUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True)
     key: Key
     upload: Upload
     incarnation: Sequence = 0
-
-
-class Condemn(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Condemn a blob that no row names. Errors: OperationAborted where one does, or where it is condemned already."""
-
-    blob: Blob
-    places: Places
-    grace_us: Time = 0
-
-
-class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Swap the placement of a blob from `expected` to `shards`; places that are left, or refused, are condemned.
-
-    Shards that arrive somewhere carry the row's `next_generation`, or a later one. Errors: OperationAborted where
-    the blob is gone, its placement is not `expected`, or shards of that generation are condemned.
-    """
-
-    blob: Blob
-    expected: Placement
-    shards: Placement
-    degraded: bool = False
-    grace_us: Time = 0
-
-
-class MarkDegraded(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """File a blob for repair. `suspects`: shards that were not found or failed, beside those filed before.
-
-    OperationAborted: no such blob.
-    """
-
-    blob: Blob
-    suspects: tuple[Shard, ...] = ()
-
-
-class SweptItem(msgspec.Struct, frozen=True, array_like=True):
-    """A condemned row that was worked on: its key as the view gave it, and the places that are left, until `due_us`."""
-
-    key: Key
-    left: Places = ()
-    due_us: Time = 0
-
-
-class Swept(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Shards of condemned rows are deleted. A row with places left is filed again under its new time. No errors."""
-
-    items: tuple[SweptItem, ...]
-
-
-class RegisterNode(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Say which life of its data folder a node is in. The outcome's `changed` tells a new one. No errors."""
-
-    node: Node
-    incarnation: bytes
 
 
 AnyCommand = (
@@ -347,10 +275,13 @@ AnyCommand = (
     | CompleteUpload
     | AbortUpload
     | Condemn
+    | CondemnUnnamed
     | Relocate
     | MarkDegraded
     | Swept
     | RegisterNode
+    | TakeLease
+    | SaveJob
 )
 
 

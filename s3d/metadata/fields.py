@@ -26,6 +26,7 @@ Time = Annotated[int, Meta(ge=0, le=TIME_US_MAX)]  # microseconds since 1970, or
 Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Node = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
 Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
+Holder = Annotated[bytes, Meta(min_length=16, max_length=16)]  # a process, for as long as it lives
 Generation = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
 Placement = tuple[tuple[Node, Generation], ...]  # of each shard; node 0 stores nothing
 Places = tuple[tuple[Node, Shard, Generation], ...]

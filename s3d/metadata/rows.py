@@ -226,6 +226,29 @@ class NodeRow(Row, frozen=True, array_like=True):
     since_us: int
 
 
+class LeaseRow(Row, frozen=True, array_like=True):
+    """That one process, and no other, does a job until then."""
+
+    holder: bytes
+    until_us: int
+
+
+class JobRow(Row, frozen=True, array_like=True):
+    """How far a job has come. `subject`: what this run is about, such as the incarnation of a node.
+
+    `cursor`: where the next process goes on; `found`: what it came for, as shards that are missing.
+    """
+
+    subject: bytes
+    started_us: int
+    updated_us: int
+    cursor: bytes = b""
+    done: int = 0
+    total: int = 0
+    found: int = 0
+    finished: bool = False
+
+
 class AppliedRow(Row, frozen=True, array_like=True):
     """How far the state has come: the log's uuid and the index of the last command."""
 

@@ -26,6 +26,8 @@ DEGRADED = Table("degraded")
 CONDEMNED = Table("condemned")
 CONDEMNED_BLOBS = Table("condemned_blobs")
 NODES = Table("nodes")
+LEASES = Table("leases")
+JOBS = Table("jobs")
 APPLIED = Table("applied")
 
 TABLES = (
@@ -43,6 +45,8 @@ TABLES = (
     CONDEMNED,
     CONDEMNED_BLOBS,
     NODES,
+    LEASES,
+    JOBS,
     APPLIED,
 )
 KEY_SIZE_MAX = 2_200  # a key of 1,024 zero bytes, escaped, with what stands around it

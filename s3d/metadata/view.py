@@ -11,6 +11,8 @@ from s3d.metadata.rows import (
     BucketRow,
     CondemnedRow,
     DegradedRow,
+    JobRow,
+    LeaseRow,
     NodeRow,
     ObjectRow,
     PartRow,
@@ -104,6 +106,8 @@ class View:
             if offset + part.size > start or not version.size:
                 yield offset, part
             offset += part.size
+            if offset >= end and version.size:  # before the page behind it is read
+                return
 
     def part_of(self, version: VersionRow, number: int) -> tuple[int, Slice] | None:
         """The slice that part `number` of a multipart object is, with the offset of its first byte."""
@@ -182,6 +186,19 @@ class View:
     def node(self, node: int) -> NodeRow | None:
         """What is known of a node."""
         return self.row(NodeRow, tables.NODES, keys.node_key(node))
+
+    def lease(self, job: str) -> LeaseRow | None:
+        """Who does a job, or did it last."""
+        return self.row(LeaseRow, tables.LEASES, job.encode())
+
+    def job(self, job: str) -> JobRow | None:
+        """How far a job has come."""
+        return self.row(JobRow, tables.JOBS, job.encode())
+
+    def jobs(self) -> Iterator[tuple[str, JobRow]]:
+        """All jobs by name."""
+        for at, raw in self.reads.scan(tables.JOBS, b"\0", b""):
+            yield at.decode(), decode_row(JobRow, at, raw)
 
     def applied(self) -> AppliedRow:
         """The log that the state follows, and the index of the last command; a new state follows none."""

@@ -9,6 +9,7 @@ from s3d.metadata.commands import (
     Command,
     CompleteUpload,
     Condemn,
+    CondemnUnnamed,
     CopyObject,
     CopyPart,
     CreateBucket,
@@ -25,10 +26,12 @@ from s3d.metadata.commands import (
     PutVersioning,
     RegisterNode,
     Relocate,
+    SaveJob,
     Swept,
+    TakeLease,
 )
 from s3d.metadata.fields import OUTCOMES_WINDOW
-from s3d.metadata.machine import blobs, buckets, objects, uploads
+from s3d.metadata.machine import blobs, buckets, jobs, objects, uploads
 from s3d.metadata.machine.step import Refused, Step
 from s3d.metadata.outcomes import Outcome, decode_outcome, encode_outcome
 from s3d.metadata.rows import AppliedRow, OutcomeRow, WriteRow, encode_row
@@ -53,10 +56,13 @@ HANDLERS: dict[type[Command], Handler] = {
     CompleteUpload: uploads.complete_upload,
     AbortUpload: uploads.abort_upload,
     Condemn: blobs.condemn,
+    CondemnUnnamed: blobs.condemn_unnamed,
     Relocate: blobs.relocate,
     MarkDegraded: blobs.mark_degraded,
     Swept: blobs.swept,
     RegisterNode: blobs.register_node,
+    TakeLease: jobs.take_lease,
+    SaveJob: jobs.save_job,
 }
 # What a refused command must still do: the shards that it brought along are named by no row.
 REFUSALS: dict[type[Command], Callable[[Step, Any], None]] = {

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 import msgspec
 
 from s3d.metadata import keys, tables
-from s3d.metadata.commands import Condemn, MarkDegraded, PutObject, PutPart, RegisterNode, Relocate, Swept
+from s3d.metadata.commands import (
+    Condemn,
+    CondemnUnnamed,
+    MarkDegraded,
+    PutObject,
+    PutPart,
+    RegisterNode,
+    Relocate,
+    Swept,
+)
 from s3d.metadata.fields import Placement
 from s3d.metadata.machine.step import Refused, Step, places_of
 from s3d.metadata.outcomes import Outcome
@@ -17,6 +26,27 @@ def condemn(step: Step, command: Condemn) -> Outcome:
     step.admit(command.blob)
     step.condemn_blob(command.blob, command.places)
     return Outcome(index=step.index, changed=True)
+
+
+def condemn_unnamed(step: Step, command: CondemnUnnamed) -> Outcome:
+    """`changed`: whether anything was left to condemn.
+
+    Deleting a generation deletes those before it, so no later placement may use one up to these.
+    """
+    row = step.view.blob(command.blob)
+    if row is None:
+        if step.view.condemned_blob(command.blob):
+            step.condemn_places(command.blob, command.places)
+        else:
+            step.condemn_blob(command.blob, command.places)
+        return Outcome(index=step.index, changed=True)
+    named = {place[:2] for place in places_of(row.shards)}
+    left = tuple(place for place in command.places if place[:2] not in named)
+    if left:
+        step.condemn_places(command.blob, left)
+        spent = max(row.spent, *(generation for _, _, generation in left))
+        step.put(tables.BLOBS, command.blob, msgspec.structs.replace(row, spent=spent))
+    return Outcome(index=step.index, changed=bool(left))
 
 
 def condemn_own(step: Step, command: PutObject | PutPart) -> None:

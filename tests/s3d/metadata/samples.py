@@ -75,6 +75,8 @@ ROWS: dict[str, rows.Row] = {
     "condemned": rows.CondemnedRow(BLOB, ((1, 0, 0), (4, 3, 3)), False),
     "condemned-blob": rows.CondemnedBlobRow(TIME_US),
     "node": rows.NodeRow(5, OTHER, TIME_US),
+    "lease": rows.LeaseRow(OTHER, TIME_US),
+    "job": rows.JobRow(OTHER, TIME_US, TIME_US + 1, BLOB + b"\x04", 7, 9, 2, True),
     "applied": rows.AppliedRow(OTHER, 1 << 40),
 }
 
@@ -192,6 +194,11 @@ COMMANDS: dict[str, commands.Command] = {
         WRITE_ID, TIME_US, bucket="photos", key=b"a", upload="u", incarnation=1
     ),
     "condemn": commands.Condemn(WRITE_ID, TIME_US, blob=BLOB, places=((1, 0, 0),), grace_us=9),
+    "condemn-unnamed": commands.CondemnUnnamed(WRITE_ID, TIME_US, blob=BLOB, places=((1, 0, 3),), grace_us=9),
+    "take-lease": commands.TakeLease(WRITE_ID, TIME_US, job="repair", holder=OTHER, until_us=TIME_US + 9),
+    "save-job": commands.SaveJob(
+        WRITE_ID, TIME_US, job="reconcile/5", holder=OTHER, row=rows.JobRow(OTHER, 1, 2, b"c", 3, 4, 5, False)
+    ),
     "relocate": commands.Relocate(
         WRITE_ID, TIME_US, blob=BLOB, expected=((1, 0),), shards=((2, 1),), degraded=True, grace_us=9
     ),

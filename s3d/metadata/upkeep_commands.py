@@ -1,0 +1,87 @@
+"""Owns the commands of the work behind the requests: blobs, shards, nodes and jobs; never a key, never an apply."""
+
+import msgspec
+
+from s3d.metadata.command import Command
+from s3d.metadata.fields import Blob, Holder, Key, Name, Node, Placement, Places, Shard, Time
+from s3d.metadata.rows import JobRow
+
+
+class Condemn(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Condemn a blob that no row names. Errors: OperationAborted where one does, or where it is condemned already."""
+
+    blob: Blob
+    places: Places
+    grace_us: Time = 0
+
+
+class CondemnUnnamed(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Condemn shards of a blob that its row, if it has one, does not name: what crashes left on a node. No errors.
+
+    `places` whose (node, shard) the row names are passed over, whatever their generation.
+    """
+
+    blob: Blob
+    places: Places
+    grace_us: Time = 0
+
+
+class Relocate(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Swap the placement of a blob from `expected` to `shards`; places that are left, or refused, are condemned.
+
+    Shards that arrive somewhere carry the row's `next_generation`, or a later one. Errors: OperationAborted where
+    the blob is gone, its placement is not `expected`, or shards of that generation are condemned.
+    """
+
+    blob: Blob
+    expected: Placement
+    shards: Placement
+    degraded: bool = False
+    grace_us: Time = 0
+
+
+class MarkDegraded(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """File a blob for repair. `suspects`: shards that were not found or failed, beside those filed before.
+
+    OperationAborted: no such blob.
+    """
+
+    blob: Blob
+    suspects: tuple[Shard, ...] = ()
+
+
+class SweptItem(msgspec.Struct, frozen=True, array_like=True):
+    """A condemned row that was worked on: its key as the view gave it, and the places that are left, until `due_us`."""
+
+    key: Key
+    left: Places = ()
+    due_us: Time = 0
+
+
+class Swept(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Shards of condemned rows are deleted. A row with places left is filed again under its new time. No errors."""
+
+    items: tuple[SweptItem, ...]
+
+
+class RegisterNode(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Say which life of its data folder a node is in. The outcome's `changed` tells a new one. No errors."""
+
+    node: Node
+    incarnation: bytes
+
+
+class TakeLease(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Give `job` to `holder` until `until_us`; a time that is past gives it up. OperationAborted: another holds it."""
+
+    job: Name
+    holder: Holder
+    until_us: Time
+
+
+class SaveJob(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Keep how far `job` has come. OperationAborted: its lease is another's, who goes on from what was kept."""
+
+    job: Name
+    holder: Holder
+    row: JobRow
