@@ -1,0 +1,73 @@
+"""rclone: trees copied, synced and compared between a disk and gateways, in parts, and from one gateway to another."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cluster import Cluster
+from tests.integration.programs import program, trees
+from tests.integration.programs.conftest import Contents
+
+pytestmark = pytest.mark.cluster
+
+Rclone = Callable[..., str]
+
+
+@pytest.fixture
+def rclone(shared_cluster: Cluster, tmp_path: Path) -> Rclone:
+    """Runs rclone; the remote gN is the gateway of node N."""
+    found = program.find("rclone")
+    own = {"RCLONE_CONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
+    for node in shared_cluster.nodes:
+        settings = {
+            "TYPE": "s3",
+            "PROVIDER": "Other",
+            "ENDPOINT": shared_cluster.endpoint(node),
+            "REGION": program.REGION,
+            "ACCESS_KEY_ID": shared_cluster.access_key,
+            "SECRET_ACCESS_KEY": shared_cluster.secret_key,
+        }
+        own |= {f"RCLONE_CONFIG_G{node}_{name}": value for name, value in settings.items()}
+
+    def run(*arguments: str | Path, status: int = 0, stdin: bytes = b"") -> str:
+        limits = ("--s3-upload-cutoff", "5M", "--s3-chunk-size", "5M", "--retries", "1")
+        return program.run([found, *arguments, *limits], status=status, stdin=stdin, **own)
+
+    return run
+
+
+def test_trees_are_synced_and_checked(rclone: Rclone, bucket: str, contents: Contents, tmp_path: Path):
+    here = tmp_path / "here"
+    tree = trees.plant(here, seed=42, big_bytes=17 * trees.MIB)
+    rclone("sync", here, f"g1:{bucket}")
+    assert trees.differences(contents(bucket), tree) == []
+    rclone("check", here, f"g2:{bucket}")
+    rclone("check", "--download", here, f"g3:{bucket}")
+    rclone("check", f"g4:{bucket}", f"g5:{bucket}")
+    (here / "plain").unlink()
+    (here / "dir/file").write_bytes(b"another")
+    rclone("check", here, f"g1:{bucket}", status=1)
+    rclone("sync", here, f"g1:{bucket}")
+    assert trees.differences(contents(bucket), trees.read(here)) == []
+    rclone("copy", f"g2:{bucket}", tmp_path / "back")
+    assert trees.differences(trees.read(tmp_path / "back"), trees.read(here)) == []
+    times = {entry["Path"]: entry["ModTime"] for entry in json.loads(rclone("lsjson", "-R", f"g3:{bucket}"))}
+    assert times["big.bin"].startswith("2023-11-14T22:13:20")  # its own, kept in metadata
+
+
+def test_a_bucket_is_copied_on_the_server_streamed_into_and_purged(
+    rclone: Rclone, bucket: str, contents: Contents, tmp_path: Path
+):
+    tree = trees.plant(tmp_path / "here", seed=43, big_bytes=6 * trees.MIB)
+    rclone("copy", tmp_path / "here", f"g1:{bucket}/a")
+    rclone("sync", f"g2:{bucket}/a", f"g2:{bucket}/b", "--s3-copy-cutoff", "5M")
+    rclone("move", f"g3:{bucket}/a", f"g4:{bucket}/c")
+    stream = bytes(range(256)) * 50_000
+    rclone("rcat", f"g5:{bucket}/streamed", stdin=stream)
+    wanted = {f"{folder}/{name}": body for folder in "bc" for name, body in tree.items()}
+    assert trees.differences(contents(bucket), wanted | {"streamed": stream}) == []
+    assert json.loads(rclone("size", "--json", f"g1:{bucket}"))["count"] == len(wanted) + 1
+    rclone("purge", f"g2:{bucket}")
+    assert bucket not in rclone("lsd", "g3:")
