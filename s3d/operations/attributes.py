@@ -7,7 +7,6 @@ from typing import Final
 from s3d.metadata.rows import STANDARD, Attributes, VersionRow
 from s3d.protocol.conditions import http_date
 from s3d.protocol.errors import S3Error
-from s3d.protocol.header_text import sent_text
 from s3d.protocol.tags import read_tag_header
 
 METADATA_PREFIX: Final = "x-amz-meta-"
@@ -118,7 +117,7 @@ def reply_headers(
         ("Accept-Ranges", "bytes"),
         *named.items(),
     ]
-    headers += [(METADATA_PREFIX + name, sent_text(value)) for name, value in attributes.metadata.items()]
+    headers += [(METADATA_PREFIX + name, _as_sent(value)) for name, value in attributes.metadata.items()]
     if attributes.storage_class != STANDARD:
         headers.append(("x-amz-storage-class", attributes.storage_class))
     if version.parts:
@@ -132,6 +131,19 @@ def reply_headers(
 def checksum_headers(checksums: Mapping[str, str]) -> list[tuple[str, str]]:
     """Checksums by algorithm, as headers."""
     return [(f"x-amz-checksum-{name.lower()}", value) for name, value in checksums.items()]
+
+
+def _as_sent(value: str) -> str:
+    """User metadata as message.head_bytes takes it: in ISO-8859-1 where that has all of it, otherwise in UTF-8.
+
+    The clients of Python, Java and JavaScript read headers so, even those that write them in UTF-8.
+    """
+    if value.isascii():
+        return value
+    try:
+        return value.encode("iso-8859-1").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value
 
 
 def _one_line(value: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from s3d.protocol.errors import S3Error
-from s3d.protocol.header_text import kept_text
 from shardd.contract.bucket_names import valid_bucket_name
 
 Scope = Literal["service", "bucket", "object"]
@@ -181,10 +180,9 @@ def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     for raw_name, raw_value in raw:
         count += 1
         try:
-            name = raw_name.decode("ascii").lower()
-            value = (raw_value.decode() if raw_value.isascii() else _other_text(name, raw_value)).strip(" \t")
-        except UnicodeDecodeError as error:
-            raise S3Error("InvalidArgument", "A header is neither ASCII nor UTF-8.") from error
+            name, value = raw_name.decode("ascii").lower(), raw_value.decode().strip(" \t")
+        except UnicodeDecodeError:
+            name, value = _in_latin_1(raw_name, raw_value)
         if name in headers:
             if name not in _LIST_HEADERS and not name.startswith("x-amz-meta-"):
                 raise S3Error("InvalidArgument", "A header appears more than once.", ArgumentName=name)
@@ -197,9 +195,11 @@ def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def _other_text(name: str, raw: bytes) -> str:
-    """A value that is not ASCII: UTF-8, and in user metadata anything. Raises UnicodeDecodeError, InvalidArgument."""
-    return kept_text(raw) if name.startswith("x-amz-meta-") else raw.decode()
+def _in_latin_1(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """User metadata that is no UTF-8, as older clients write it. Raises InvalidArgument for any other header."""
+    if not raw_name.isascii() or not raw_name.lower().startswith(b"x-amz-meta-"):
+        raise S3Error("InvalidArgument", "A header is neither ASCII nor UTF-8.")
+    return raw_name.decode("ascii").lower(), raw_value.decode("iso-8859-1").strip(" \t")
 
 
 class Router:

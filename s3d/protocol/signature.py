@@ -155,13 +155,15 @@ class Verifier:
         _check_mode(mechanism, mode)
         _check_time_v2(claim, now_s)
         secret = self._secret_of(claim.access_key)
-        to_sign = signature_v2.string_to_sign(request, claim)
-        expected = signature_v2.sign(_NOBODYS_SECRET if secret is None else secret, to_sign)
-        matches = hmac.compare_digest(expected, claim.signature)
+        to_sign = signature_v2.strings_to_sign(request, claim)
+        expected = [
+            signature_v2.sign(_NOBODYS_SECRET if secret is None else secret, text) for text in to_sign
+        ]
+        matches = any(hmac.compare_digest(one, claim.signature) for one in expected)
         if secret is None:
             raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
         if not matches:
-            raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=claim.access_key, StringToSign=to_sign)
+            raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=claim.access_key, StringToSign=to_sign[0])
         _check_no_token(request)
         return Verified(mechanism, mode, claim.access_key, _sha256(payload_hash, mode))
 

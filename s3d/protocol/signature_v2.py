@@ -13,7 +13,6 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from s3d.protocol.errors import S3Error
-from s3d.protocol.header_text import signed_text
 from s3d.protocol.routing import Request
 
 SCHEME: Final = "AWS"
@@ -133,18 +132,22 @@ def _epoch_s(date: str) -> int | None:
     return time_s if time_s >= 0 else None
 
 
-def string_to_sign(request: Request, claim: ClaimV2) -> str:
-    """The text that is signed. Raises AccessDenied where it could stand for another request too."""
+def strings_to_sign(request: Request, claim: ClaimV2) -> tuple[str, ...]:
+    """The text that is signed, in each way that signers have: some end the path of a bucket with a slash, always.
+
+    Raises AccessDenied where it could stand for another request too.
+    """
     headers = request.headers
     amz_headers = "".join(
-        f"{name}:{signed_text(value)}\n"
-        for name, value in sorted(headers.items())
-        if name.startswith("x-amz-")
+        f"{name}:{value}\n" for name, value in sorted(headers.items()) if name.startswith("x-amz-")
     )
-    return (
+    target, parameters = request.target, _canonical_parameters(request)
+    start = (
         f"{request.method}\n{headers.get('content-md5', '')}\n{headers.get('content-type', '')}\n"
-        f"{claim.date}\n{amz_headers}{_canonical_resource(request)}"
+        f"{claim.date}\n{amz_headers}{target.resource_path}"
     )
+    bare = target.scope == "bucket" and not target.resource_path.endswith("/")
+    return (start + parameters, f"{start}/{parameters}") if bare else (start + parameters,)
 
 
 def sign(secret: str, to_sign: str) -> str:
@@ -152,12 +155,10 @@ def sign(secret: str, to_sign: str) -> str:
     return b64encode(hmac.digest(secret.encode(), to_sign.encode(), "sha1")).decode()
 
 
-def _canonical_resource(request: Request) -> str:
-    # Version 2 leaves Host unsigned, so a bucket that it names is part of what is signed.
-    target = request.target
+def _canonical_parameters(request: Request) -> str:
     signed = [
         f"{name}={value}" if value else name
-        for name, value in sorted(target.query.items())
+        for name, value in sorted(request.target.query.items())
         if name in _SIGNED_PARAMETERS
     ]
     parameters = "&".join(signed)
@@ -165,7 +166,7 @@ def _canonical_resource(request: Request) -> str:
     read = [piece for piece in parameters.split("&") if piece.partition("=")[0] in _SIGNED_PARAMETERS]
     if len(read) != len(signed):
         raise S3Error("AccessDenied", "A query parameter cannot be told from several by Signature Version 2.")
-    return f"{target.resource_path}?{parameters}" if parameters else target.resource_path
+    return f"?{parameters}" if parameters else ""
 
 
 def _check_coverage(request: Request, *, presigned: bool) -> None:

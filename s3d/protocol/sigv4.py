@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Final
 
 from s3d.protocol.errors import S3Error
-from s3d.protocol.header_text import signed_text
 from s3d.protocol.routing import Request, percent_encode
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -64,8 +63,7 @@ def _canonical_query(query: Mapping[str, str]) -> str:
 
 
 def _collapse(value: str) -> str:
-    said = value if value.isascii() else signed_text(value)
-    return _SPACES.sub(" ", said) if "  " in said or "\t" in said else said
+    return _SPACES.sub(" ", value) if "  " in value or "\t" in value else value
 
 
 @lru_cache(maxsize=256)

@@ -71,6 +71,17 @@ def test_the_order_of_the_query_means_nothing() -> None:
     assert wire.verify().access_key == ACCESS_KEY
 
 
+def test_some_end_the_path_of_a_bucket_with_a_slash_when_they_sign() -> None:
+    for sign in (signed_v2, presigned_v2_of):
+        for query in ("", "?acl"):
+            wire = sign("PUT", f"/bucket/{query}")
+            bare = replace(wire, target=wire.target.replace("/bucket/", "/bucket", 1))
+            assert bare.verify().access_key == wire.verify().access_key == ACCESS_KEY
+    assert refusal(replace(signed_v2("GET", "/bucket/key/"), target="/bucket/key")).code == MISMATCH
+    assert refusal(replace(signed_v2("GET", "/bucket"), target="/bucket/")).code == MISMATCH
+    assert refusal(replace(signed_v2("GET", "//"), target="/")).code == MISMATCH
+
+
 def test_a_hash_of_the_body_may_be_signed() -> None:
     for sign in (presigned_v2_of, signed_v2):
         wire = sign(headers={"x-amz-content-sha256": EMPTY_SHA256})
