@@ -127,7 +127,8 @@ class Connection(BaseProtocol):
             if upgraded:
                 self._parser = None
             self._messages.extend(messages)
-            if len(self._messages) >= PIPELINE_MAX and not self._buffer_paused:
+            begun = self._body is not None
+            if len(self._messages) + begun >= PIPELINE_MAX and not self._buffer_paused:
                 self._pause_reading_for_buffer()
         if self._messages:
             self._wake()
@@ -218,8 +219,6 @@ class Connection(BaseProtocol):
             self._wakeup = self._loop.create_future()
             await self._wakeup
         self._wakeup = None
-        if self._parser is not None:
-            self._parser.message_consumed()
         self._waiting = Waiting.US
         return self._messages.popleft()
 
@@ -245,6 +244,8 @@ class Connection(BaseProtocol):
         if left:
             keep = await body.discard() and keep
         self._body = None
+        if self._parser is not None:
+            self._parser.message_consumed()  # not before its body came: only then does the parser count it
         self.wait(Waiting.IDLE, KEEP_ALIVE_S)
         return keep
 

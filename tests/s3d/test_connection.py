@@ -43,6 +43,21 @@ async def test_a_body_larger_than_all_buffers() -> None:
         writer.close()
 
 
+async def test_many_requests_behind_bodies_that_came_late() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        for _ in range(17):
+            writer.write(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+            assert await reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"abc")
+            assert (await reply_of(reader))[1] == b"/aabc"
+            writer.write(b"".join(HEAD % number for number in range(20)))
+            assert [(await reply_of(reader))[1] for _ in range(20)] == [
+                b"/%d" % number for number in range(20)
+            ]
+        writer.close()
+
+
 async def test_head_has_no_body() -> None:
     async def answer(message: Message) -> Reply:
         return Reply(headers=(("ETag", '"e"'),), length=12_345)
