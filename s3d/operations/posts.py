@@ -35,6 +35,7 @@ _HEADERS_AROUND: Final = (
     "user-agent",
     "x-amz-expected-bucket-owner",
 )
+_OF_SIGNATURES: Final = ("x-amz-content-sha256", "x-amz-date")
 # A file is as long as it turns out, like the body of a PUT in chunks.
 _FRAMING: Final = {"transfer-encoding": "chunked"}
 
@@ -125,6 +126,7 @@ async def open_form(
     content_type = request.headers.get("content-type", "")
     if not is_form(content_type):
         return Posted(request, outer, raw)
+    _check_around(request.headers)
     file = FormFile(raw, boundary_of(content_type))
     await file.begin()
     fields, bucket = file.fields, request.target.bucket
@@ -136,6 +138,23 @@ async def open_form(
         file.policy.check({**fields, "bucket": bucket}, now_s=now_s)
     target = replace(request.target, key=_key(fields), query={})
     return Posted(Request(request.method, target, _headers(request.headers, fields)), verified, file)
+
+
+def _check_around(headers: Mapping[str, str]) -> None:
+    """Refuse what is said around a form, where no signature covers it, instead of leaving it undone in silence."""
+    if "content-md5" in headers:
+        raise S3Error("NotImplemented", Header="content-md5")
+    unsigned = [
+        name
+        for name in headers
+        if name.startswith("x-amz-") and name not in _HEADERS_AROUND and name not in _OF_SIGNATURES
+    ]
+    if unsigned:
+        raise S3Error(
+            "AccessDenied",
+            "There were headers present in the request which were not signed",
+            HeadersNotSigned=", ".join(unsigned),
+        )
 
 
 def _key(fields: Mapping[str, str]) -> str:

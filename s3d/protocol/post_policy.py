@@ -15,7 +15,7 @@ from typing import Final, Literal
 from s3d.protocol.errors import S3Error
 
 CONDITIONS_MAX: Final = 100
-SIZE_BYTES_MAX: Final = 5 << 30  # of one POST, as of one PUT
+SIZE_BYTES_UNLIMITED: Final = 10**19 - 1  # the greatest number that a policy can say
 
 # Fields that need no condition. A checksum asks for nothing: it can only have the upload refused.
 _EXEMPT: Final = frozenset(("awsaccesskeyid", "file", "policy", "signature", "x-amz-signature"))
@@ -60,7 +60,7 @@ class PostPolicy:
     expires_s: int
     conditions: tuple[Condition, ...]
     size_bytes_min: int = 0
-    size_bytes_max: int = SIZE_BYTES_MAX
+    size_bytes_max: int = SIZE_BYTES_UNLIMITED
 
     def check(self, fields: Mapping[str, str], *, now_s: float) -> None:
         """Hold a form against it, all but the file's size. Raises AccessDenied.
@@ -102,7 +102,7 @@ def read_post_policy(field: str) -> PostPolicy:
         raise _invalid("Policy missing conditions.")
     if len(listed) > CONDITIONS_MAX:
         raise _invalid("Too many conditions.")
-    least, most = 0, SIZE_BYTES_MAX
+    least, most = 0, SIZE_BYTES_UNLIMITED
     conditions = []
     for each in listed:
         if isinstance(each, list) and each and _is(each[0], _LENGTH_RANGE):
