@@ -22,6 +22,7 @@ from s3d.app import App
 from s3d.blobs.repair import Repairer
 from s3d.blobs.store import Blobs
 from s3d.blobs.suspects import Suspects
+from s3d.certificate import Certificate
 from s3d.listener import Listener
 from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, RegisterNode
 from s3d.metadata.log import LocalLog
@@ -76,11 +77,13 @@ class Gateway:
     counters: Counters
     app: App
     listener: Listener
+    certificate: Certificate | None
     repairer: Repairer
 
     @classmethod
     def assemble(cls, cluster: Cluster, node: NodeConfig, worker: int) -> "Gateway":
         """The one place that knows which part stands on which. Raises ConfigurationError, StateError."""
+        certificate = Certificate.from_config(cluster.gateway)
         identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, node.id)))
         accounts = Accounts.from_config(keys_of(cluster), os.environ)
         clients = [ShardClient(entry, identity=identity, quic=cluster.quic) for entry in cluster.nodes]
@@ -98,7 +101,12 @@ class Gateway:
         store = Store(cluster, LocalLog(state, identity.cluster), state, blobs, accounts, _clock_us, audit)
         counters = Counters(_counters_folder(), worker)
         app = App(store, Pages(store, counters), counters, host_id=f"quoin-node-{node.id}-{worker}")
-        listener = Listener(app.answer, app.refuse, connections_max=cluster.gateway.connections_max)
+        listener = Listener(
+            app.answer,
+            app.refuse,
+            connections_max=cluster.gateway.connections_max,
+            connections_per_ip_max=cluster.gateway.connections_per_ip_max,
+        )
         repairer = Repairer(
             blobs.resources,
             ring,
@@ -109,7 +117,7 @@ class Gateway:
             suspects=suspects,
             now_us=_clock_us,
         )
-        return cls(clients, state, store, counters, app, listener, repairer)
+        return cls(clients, state, store, counters, app, listener, certificate, repairer)
 
     async def close(self) -> None:
         """Let go of everything, once nothing of it runs."""
@@ -141,7 +149,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         ]
         collector.quieten()
         await fleet.first_round()  # or the first requests would meet a fleet that nobody has asked yet
-        await listener.listen(_bound(node))
+        await listener.listen(_bound(node), gateway.certificate)
         readiness.announce()
         await stopping.wait()
         await listener.close(STOP_GRACE_S)
@@ -194,7 +202,10 @@ async def _import_buckets(store: Store) -> None:
 
 
 async def _tick(gateway: Gateway) -> None:
-    """Once a second: tell the metadata of new lives of nodes, keep the counters. Runs until cancelled."""
+    """Once a second: tell the metadata of new lives of nodes, keep the counters, look for a new certificate.
+
+    Runs until cancelled.
+    """
     store, work = gateway.store, gateway.repairer.counters
     known: dict[int, bytes] = {}
     while True:
@@ -219,6 +230,8 @@ async def _tick(gateway: Gateway) -> None:
         )
         gateway.counters.save()
         await _write_audit(store.audit)
+        if gateway.certificate is not None:
+            await asyncio.to_thread(gateway.certificate.refresh)
         await asyncio.sleep(TICK_S)
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from s3d.certificate import Certificate
 from s3d.listener import Listener
 from s3d.message import Message
 from s3d.operations.reply import Reply
@@ -33,8 +35,10 @@ class Talk:
             if each.transport is not None
         )
 
-    async def client(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+    async def client(
+        self, context: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
 
     async def say(self, data: bytes) -> bytes:
         """All that comes back for `data`, until the server ends the connection."""
@@ -54,7 +58,11 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    answer: Callable[[Message], Awaitable[Reply]], *, connections_max: int = 8
+    answer: Callable[[Message], Awaitable[Reply]],
+    *,
+    connections_max: int = 8,
+    connections_per_ip_max: int | None = None,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[Talk]:
     talk = Talk(answer)
 
@@ -65,10 +73,12 @@ async def talking(
     def refuse(error: HttpProcessingError) -> Reply:
         return Reply(400, body=(b"refused",))
 
-    talk.listener = Listener(noted, refuse, connections_max=connections_max)
+    talk.listener = Listener(
+        noted, refuse, connections_max=connections_max, connections_per_ip_max=connections_per_ip_max
+    )
     sock = socket.create_server(("127.0.0.1", 0))
     talk.port = sock.getsockname()[1]
-    await talk.listener.listen(sock)
+    await talk.listener.listen(sock, certificate)
     try:
         yield talk
     finally:
