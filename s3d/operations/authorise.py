@@ -1,6 +1,6 @@
 """Owns the step before every operation: may this caller do it, and on which bucket; never how the caller is known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from s3d.access.audit import Entry
@@ -110,11 +110,19 @@ def authorise_source(call: Call, name: str, key: str, version_id: str) -> Bucket
 
 def permits(call: Call, permission: str, key: str, version_id: str = "") -> bool:
     """May the caller do what takes `permission` on a key of the call's bucket that its document names?"""
-    action = action_on(permission, version_id)
+    return permits_each(call, permission, (Named(key, version_id),))[0]
+
+
+def permits_each(call: Call, permission: str, named: Iterable[Named]) -> list[bool]:
+    """`permits` for many keys, all of them as they are at one moment."""
+    answers = []
     with call.store.state.view() as view:
-        decision = decide(call, view, action=action, row=call.bucket, at=Named(key, version_id))
-    record(call, action, call.bucket.name, key, decision)
-    return decision.allowed
+        for at in named:
+            action = action_on(permission, at.version_id)
+            decision = decide(call, view, action=action, row=call.bucket, at=at)
+            record(call, action, call.bucket.name, at.key, decision)
+            answers.append(decision.allowed)
+    return answers
 
 
 def _bucket(call: Call, view: View, *, action: str, name: str, key: str) -> BucketRow:

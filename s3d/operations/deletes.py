@@ -1,12 +1,13 @@
 """Owns the deletion of objects, one or a thousand at a time; never their bytes: those go when nobody reads them."""
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from s3d.metadata.commands import DeletedKey, DeleteObjects
 from s3d.metadata.fields import DELETE_KEYS_MAX
 from s3d.metadata.outcomes import Outcome
 from s3d.operations import documents, orders
-from s3d.operations.authorise import permits
+from s3d.operations.authorise import Named, permits_each
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.preconditions import delete_conditions
@@ -43,8 +44,7 @@ async def delete_objects(call: Call) -> Reply:
     request = orders.read_delete(await read_document(call), keys_max=DELETE_KEYS_MAX)
     answers: list[documents.Deleted] = []
     allowed: list[orders.ObjectIdentifier] = []
-    for item in request.objects:
-        error = _refusal(call, item)
+    for item, error in zip(request.objects, _refusals(call, request.objects), strict=True):
         if error:
             answers.append(
                 documents.Deleted(item.key, item.version_id, error=error, message=ERRORS[error].message)
@@ -60,10 +60,19 @@ async def delete_objects(call: Call) -> Reply:
     return xml_reply(documents.delete_result(shown))
 
 
-def _refusal(call: Call, item: orders.ObjectIdentifier) -> str:
-    if len(item.key.encode()) > KEY_SIZE_BYTES_MAX:
-        return "KeyTooLongError"
-    return "" if permits(call, "s3:DeleteObject", item.key, item.version_id) else "AccessDenied"
+def _refusals(call: Call, items: Sequence[orders.ObjectIdentifier]) -> Iterator[str]:
+    """The error of each key that may not be deleted, "" for the others."""
+    fitting = [Named(item.key, item.version_id) for item in items if _fits(item)]
+    allowed = iter(permits_each(call, "s3:DeleteObject", fitting))
+    for item in items:
+        if not _fits(item):
+            yield "KeyTooLongError"
+        else:
+            yield "" if next(allowed) else "AccessDenied"
+
+
+def _fits(item: orders.ObjectIdentifier) -> bool:
+    return len(item.key.encode()) <= KEY_SIZE_BYTES_MAX
 
 
 def _answer(item: orders.ObjectIdentifier, outcome: Outcome) -> documents.Deleted:

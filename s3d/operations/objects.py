@@ -1,6 +1,5 @@
 """Owns PutObject, GetObject and HeadObject: the life of a PUT and of a GET, in order."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from s3d.metadata.commands import PutObject
@@ -12,7 +11,7 @@ from s3d.operations.bodies import Received, name_body, store_body
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, check_read, write_conditions
-from s3d.operations.reading import Run, first_and_rest, runs
+from s3d.operations.reading import first_and_rest, plan_of
 from s3d.operations.reply import Reply
 from s3d.operations.versioning import made, marks, marks_of_newest
 from s3d.protocol.conditions import parse_range, range_applies
@@ -73,9 +72,9 @@ async def get_object(call: Call) -> Reply:
         version = find_version(call, view)
         check_read(call.request.headers, version)
         start, stop, partial = _extent(call, view, version)
-        plan: Sequence[Run] = runs(view, version, start, stop)
+        plan = plan_of(view, version, start, stop)
     headers = _read(call, version, start, stop, partial)
-    first, rest = await first_and_rest(call.store.blobs, plan)
+    first, rest = await first_and_rest(call.store, plan)
     return Reply(
         206 if partial else 200,
         headers=headers,

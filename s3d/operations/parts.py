@@ -13,7 +13,7 @@ from s3d.operations.bodies import PartOf, Received, name_body, store_body, store
 from s3d.operations.call import Call
 from s3d.operations.copies import Source, find_source
 from s3d.operations.multipart import find_upload
-from s3d.operations.reading import read, runs
+from s3d.operations.reading import plan_of, read
 from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.conditions import parse_copy_range
 from s3d.protocol.errors import S3Error
@@ -70,8 +70,8 @@ async def upload_part_copy(call: Call) -> Reply:
 
 async def _copy_bytes(call: Call, upload: UploadRow, source: Source, start: int, stop: int) -> Received:
     with call.store.state.view() as view:
-        plan = runs(view, source.version, start, stop)
-    pieces = read(call.store.blobs, plan)
+        plan = plan_of(view, source.version, start, stop)
+    pieces = read(call.store, plan)
     return await store_pieces(
         call,
         pieces,

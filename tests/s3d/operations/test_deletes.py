@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 
+from s3d.metadata.state import State
 from tests.s3d.live import Answer, Live
 
 
@@ -141,3 +142,19 @@ async def test_a_checksum_is_required_and_checked(live: Live) -> None:
     md5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     wrong = await live.ask("POST", "/bucket", body, query="delete", headers={"Content-MD5": md5})
     assert (wrong.status, wrong.code) == (400, "BadDigest")
+
+
+async def test_many_keys_are_decided_in_one_look_at_the_metadata(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, view = [], State.view
+
+    def counted(state: State) -> object:
+        views.append(1)
+        return view(state)
+
+    monkeypatch.setattr(State, "view", counted)
+    await delete(live, order("one"))
+    alone = len(views)
+    await delete(live, order(*(f"key-{number}" for number in range(100))))
+    assert len(views) == 2 * alone
