@@ -9,6 +9,7 @@ from s3d.blobs.errors import BlobReadError
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import DeletedKey, DeleteObjects
 from s3d.metadata.rows import SLICES_PER_PAGE, Row, Slice, SlicesRow, encode_row
+from s3d.metadata.state import State
 from s3d.metadata.tables import Table, Tables
 from s3d.operations.reading import Plan, plan_of, read
 from shardd.contract.blobs import new_blob_id
@@ -86,9 +87,10 @@ async def test_the_first_byte_waits_for_one_page(wide: Live) -> None:
     assert (len(narrow.runs), len(narrow.later)) == (3, 0)
 
 
-async def test_others_have_their_turn_between_two_pages(wide: Live) -> None:
-    pieces, turns = read(wide.store, planned(wide, 0, PARTS * 10)), 0
+async def test_others_have_their_turn_between_two_pages(wide: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = read(wide.store, planned(wide, 0, PARTS * 10))
     await anext(pieces)
+    turns, seen, view = 0, [], State.view
 
     async def count() -> None:
         nonlocal turns
@@ -96,11 +98,16 @@ async def test_others_have_their_turn_between_two_pages(wide: Live) -> None:
             await asyncio.sleep(0)
             turns += 1
 
+    def noted(state: State) -> object:
+        seen.append(turns)
+        return view(state)
+
     counting = asyncio.create_task(count())
+    monkeypatch.setattr(State, "view", noted)
     await anext(pieces)
     counting.cancel()
     await pieces.aclose()
-    assert turns >= 2
+    assert len(seen) == len(set(seen)) == 2
 
 
 async def delete(live: Live) -> None:
