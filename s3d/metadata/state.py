@@ -169,6 +169,7 @@ class State:
 
         Raises StateError where the folder cannot be used.
         """
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             environment = lmdb.open(
@@ -184,7 +185,9 @@ class State:
             state = cls(environment)
         except lmdb.Error as error:
             raise StateError(f"{path}: {error}") from error
-        _sync_folder(path)
+        # Always that of the state itself, too: another process may have made it a moment ago.
+        for folder in (path, path.parent, *(made.parent for made in missing[1:])):
+            _sync_folder(folder)
         return state
 
     def view(self) -> _Reading:

@@ -1,5 +1,6 @@
 """Owns the proof of state.py: views that stay as they are, commits that last, damage that is found."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -236,3 +237,21 @@ def test_every_commit_is_synced_data_and_meta(state: State) -> None:
         False,
         False,
     )
+
+
+def test_a_new_folder_is_named_durably_by_those_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = tmp_path / "a" / "b" / "state"
+    State.open(folder, MAP_SIZE).close()
+    assert set(synced) == {folder, tmp_path / "a" / "b", tmp_path / "a", tmp_path}
+    synced.clear()
+    State.open(folder, MAP_SIZE).close()
+    assert set(synced) == {folder, folder.parent}
