@@ -40,6 +40,12 @@ VERIFY_SIZE_MAX = (
 READERS_MAX = 126
 CONDEMNED = "condemned"
 UNPROVEN = "unproven"  # opened without a walk, and no start has come to its end with it since
+LIVES = "lives"  # how many processes in a row opened it and did not close it
+LIVES_MAX = (
+    2  # as many may have been killed; where one more was, damaged pages are looked for, however long it takes
+)
+
+_DAMAGES = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError)
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +94,7 @@ class Index:
             log.warning("the index in %s cannot be read (%s): it is rebuilt", folder, fault)
             shutil.rmtree(folder, ignore_errors=True)
             self._load(origin)
+        (folder / LIVES).write_text(str(_lives(folder) + 1))
 
     def _load(self, origin: Origin) -> None:
         # What is not in LMDB, the newest first, and what is going there: one attribute, so that a reader never sees
@@ -132,8 +139,11 @@ class Index:
             rows = pending.extents.get(key)
             if rows is not None and extent in rows:
                 return rows[extent]
-        with self._environment.begin(db=self._extents) as transaction:
-            value = transaction.get(key + extent_suffix(extent))
+        try:
+            with self._environment.begin(db=self._extents) as transaction:
+                value = transaction.get(key + extent_suffix(extent))
+        except _DAMAGES as fault:
+            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
         return None if value is None else decode_extent(value)
 
     def tombstone(self, key: bytes) -> TombstoneRow | None:
@@ -141,15 +151,21 @@ class Index:
         for pending in self._layers:
             if key in pending.tombstones:
                 return pending.tombstones[key]
-        with self._environment.begin(db=self._tombstones) as transaction:
-            value = transaction.get(key)
+        try:
+            with self._environment.begin(db=self._tombstones) as transaction:
+                value = transaction.get(key)
+        except _DAMAGES as fault:
+            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
         return None if value is None else decode_tombstone(value)
 
     def extents(self, key: bytes) -> dict[int, ExtentRow]:
         """All extents of the shard `key`, in order. Raises DamagedRowError."""
         newest, newer = (pending.extents.get(key, {}).copy() for pending in self._layers)
-        with self._environment.begin(db=self._extents) as transaction:
-            stored = {extent_in(found): decode_extent(value) for found, value in _under(transaction, key)}
+        try:
+            with self._environment.begin(db=self._extents) as transaction:
+                stored = {extent_in(found): decode_extent(value) for found, value in _under(transaction, key)}
+        except _DAMAGES as fault:
+            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
         merged: dict[int, ExtentRow | None] = {**stored, **newer, **newest}
         return {extent: row for extent, row in sorted(merged.items()) if row is not None}
 
@@ -188,6 +204,8 @@ class Index:
             self._commit(rows)
             left = newer
         except lmdb.Error as fault:
+            if isinstance(fault, _DAMAGES):
+                self.condemn()
             raise OSError(*_errno_of(fault)) from fault
         finally:
             self._layers = (left, _Pending())
@@ -220,26 +238,33 @@ class Index:
 
     def walk(self, after: bytes = b"") -> Iterator[tuple[bytes, int, ExtentRow]]:
         """(shard key, extent, row) of all flushed extents behind `after`, in order. Raises DamagedRowError."""
-        with self._environment.begin(db=self._extents) as transaction:
-            cursor = transaction.cursor()
-            if not cursor.set_range(after + b"\xff" * 5 if after else b"\0"):
-                return
-            for found, value in cursor:
-                yield found[:SHARD_KEY_SIZE], extent_in(found), decode_extent(value)
+        try:
+            with self._environment.begin(db=self._extents) as transaction:
+                cursor = transaction.cursor()
+                if not cursor.set_range(after + b"\xff" * 5 if after else b"\0"):
+                    return
+                for found, value in cursor:
+                    yield found[:SHARD_KEY_SIZE], extent_in(found), decode_extent(value)
+        except _DAMAGES as fault:
+            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
 
     def walk_tombstones(self) -> Iterator[tuple[bytes, TombstoneRow]]:
         """(shard key, row) of all flushed deletions. Raises DamagedRowError."""
-        with self._environment.begin(db=self._tombstones) as transaction:
-            for key, value in transaction.cursor():
-                yield key, decode_tombstone(value)
+        try:
+            with self._environment.begin(db=self._tombstones) as transaction:
+                for key, value in transaction.cursor():
+                    yield key, decode_tombstone(value)
+        except _DAMAGES as fault:
+            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
 
     def condemn(self) -> None:
-        """A row failed its checksum: the next start makes the index anew from the segments."""
-        log.error("the index in %s has a damaged row: it will be rebuilt at the next start", self._folder)
+        """A row or a page of it is damaged: the next start makes the index anew from the segments."""
+        log.error("the index in %s is damaged: it will be rebuilt at the next start", self._folder)
         (self._folder / CONDEMNED).touch()
 
     def close(self) -> None:
         self._environment.close()
+        (self._folder / LIVES).unlink(missing_ok=True)
 
 
 def _under(transaction: "lmdb.Transaction[bytes]", prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -257,7 +282,7 @@ def _is_sound(folder: Path) -> bool:
     if (folder / CONDEMNED).exists():
         return False
     try:
-        if data.stat().st_size > VERIFY_SIZE_MAX:
+        if data.stat().st_size > VERIFY_SIZE_MAX and _lives(folder) < LIVES_MAX:
             return _may_be_tried(folder)
         problems = lmdb.verify.verify(str(folder))  # type: ignore[no-untyped-call]
     except (OSError, lmdb.verify.VerifyError) as fault:
@@ -277,6 +302,13 @@ def _may_be_tried(folder: Path) -> bool:
         return False
     (folder / UNPROVEN).touch()
     return True
+
+
+def _lives(folder: Path) -> int:
+    try:
+        return int((folder / LIVES).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _errno_of(fault: lmdb.Error) -> tuple[int, str]:

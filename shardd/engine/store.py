@@ -186,6 +186,7 @@ class ShardStore:
         try:
             rows = self._index.extents(key)
         except DamagedRowError as fault:
+            self._index.condemn()
             raise ShardCorruptError(str(fault)) from fault
         whole = [(extent, row) for extent, row in rows.items() if not row.quarantined]
         extents = [(extent, row.generation, row.length) for extent, row in whole]
