@@ -50,6 +50,7 @@ class Committer:
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._waiting = 0
+        self._moved_s = 0.0  # when a group was answered last, or the first of those that wait came
         self.turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
@@ -59,12 +60,18 @@ class Committer:
         """How many submissions have no answer yet."""
         return self._waiting
 
+    def stands_still_s(self) -> float:
+        """For how long nothing was answered, though something waits."""
+        return time.monotonic() - self._moved_s if self._waiting else 0.0
+
     def submit(
         self, changes: Sequence[Change], *, size_bytes: int, done: Callable[[Sequence[Outcome]], None]
     ) -> None:
         """Queues changes that stay together; OverloadedError where too much waits already."""
         if self._waiting >= QUEUE_LENGTH_MAX or self._waiting_bytes + size_bytes > QUEUE_BYTES_MAX:
             raise OverloadedError("too many writes wait for the disk")
+        if not self._waiting:
+            self._moved_s = time.monotonic()
         self._waiting += 1
         self._waiting_bytes += size_bytes
         self._queue.put(_Entry(changes, size_bytes, done))
@@ -107,7 +114,7 @@ class Committer:
         return group, False
 
     def _finish(self, group: list[_Entry], outcomes: Sequence[Outcome]) -> None:
-        at = 0
+        at, self._moved_s = 0, time.monotonic()
         for entry in group:
             self._waiting -= 1
             self._waiting_bytes -= entry.size_bytes

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 
+import msgspec
+
 from shardd import requests
 from shardd.committer import Change, Committer, Outcome
 from shardd.contract import messages
@@ -20,6 +22,7 @@ from shardd.transport.session import Request
 READERS = 2
 INLINE_BYTES_MAX = 64 << 10  # of one request, and of small writes together: more is a thread's work
 FLUSH_INTERVAL_S = 1.0
+BUSY_AFTER_S = 0.5  # writes that wait for the disk so long make the node slow, as it says itself
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +104,17 @@ class ShardService:
                 changes = [Delete(BlobId(blob), shard, generation) for blob, shard, generation in shards]
                 self._write(request, changes, size_bytes=0)
             case messages.GetStatus():
-                request.reply(self._store.status(_now_us()))
+                request.reply(self._status())
             case messages.StatShard(blob=blob, shard=shard):
                 self._read(request, lambda: (self._store.stat(BlobId(blob), shard), ()))
             case messages.ListShards(after=after, limit=limit):
                 self._read(request, lambda: (self._store.list(after, limit), ()))
+
+    def _status(self) -> messages.Status:
+        status = self._store.status(_now_us())
+        if status.state == "ok" and self._committer.stands_still_s() > BUSY_AFTER_S:
+            return msgspec.structs.replace(status, state=messages.BUSY)
+        return status
 
     def _write(self, request: Request, changes: Sequence[Change], *, size_bytes: int) -> None:
         """Small writes that come in one turn of the loop are one group commit."""

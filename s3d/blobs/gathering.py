@@ -6,6 +6,7 @@ from itertools import chain
 
 from s3d.blobs.coding import cut, verify
 from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.hedging import HEDGE_AFTER_S
 from s3d.blobs.resources import Resources
 from s3d.metadata.rows import BlobRow
 from s3d.placement.durability import NOWHERE
@@ -15,9 +16,10 @@ from shardd.contract.blobs import EXTENT_UNITS_MAX, BlobId, NodeId
 from shardd.contract.errors import ShardCorruptError, ShardError, ShardNotFoundError
 from shardd.contract.messages import GetUnits
 
-STALL_S = 1.0  # shards that say nothing for so long are done without
-DEADLINE_S = 4.5  # for one span, where too few of the nodes that are asked seem up
-SLOW_EXTRA_S = 15.0  # longer, where enough of them are up, but slow
+STALL_S = 1.0  # shards that say nothing for so long are done without, hedged or not
+WATCH_S = 0.1  # how often what is late is looked at
+DEADLINE_S = 4.5  # for one span
+SLOW_EXTRA_S = 15.0  # longer, where enough of the nodes that are asked are up and answer others, but slowly
 INLINE_STRIPES_MAX = 4  # more are rebuilt in a coding thread
 
 Units = list[bytes | None]
@@ -27,8 +29,8 @@ Needs = Mapping[int, tuple[int, int]]  # shard -> first unit within the extent, 
 async def gather(resources: Resources, blob: BlobId, row: BlobRow, span: Span) -> list[bytes]:
     """The verified bytes of a span, in order. Raises NotEnoughShardsError, soon where nodes are down.
 
-    Asks the data shards alone, for the units that the span needs. Where one fails, is late or is on a node that is
-    down, any k shards, for whole stripes.
+    Asks the data shards alone, for the units that the span needs. Where one fails, or is on a node that is down or
+    slow, any k shards, for whole stripes; also where one is late, as far as the budget of hedges goes.
     """
     needs = {shard: need for shard, need in enumerate(span.needs) if need[1]}
     return _in_order(span, await _columns(resources, blob, row, span=span, needs=needs))
@@ -90,51 +92,91 @@ class _Gathering:
         self._rows = span.stop - span.first
         self._columns: dict[int, Units] = {}  # of whole stripes; empty where a shard gave nothing
         self._asked: dict[asyncio.Task[Units], int] = {}
+        self._late: set[int] = (
+            set()
+        )  # shards that are done without, if they can be; they may come all the same
+        self._hedged = False
+        self._began_s = asyncio.get_running_loop().time()
 
     async def healthy(self) -> dict[int, list[bytes]]:
-        """What is needed, from just the shards that are needed; nothing where they do not give all of it."""
-        up = self._resources.fleet.up()
-        if not all(self._row.shards[shard][0] in up for shard in self._needs):
-            return {}
+        """What is needed, from just the shards that are needed; nothing where they do not give all of it, soon."""
+        fleet = self._resources.fleet
+        prompt, soon_s = fleet.prompt(), HEDGE_AFTER_S
+        for shard in self._needs:
+            node = self._node(shard)
+            if node not in prompt:
+                return {}
+            soon_s = max(soon_s, fleet.read_p95_s(node))
+        self._resources.hedges.asked += len(self._needs)
         for shard, (first, count) in self._needs.items():
             self._ask(shard, first, count)
-        await asyncio.wait(self._asked, timeout=STALL_S)
+        done, pending = await asyncio.wait(
+            self._asked, timeout=min(soon_s, STALL_S), return_when=asyncio.FIRST_EXCEPTION
+        )
+        if pending and not any(map(_failed, done)):
+            await self._hedge_or_wait(len(done))
+        return self._taken()
+
+    async def _hedge_or_wait(self, done: int) -> None:
+        """Something is late. Where the budget allows no hedge, wait on, as long as its node may be thought well of."""
+        fleet, loop = self._resources.fleet, asyncio.get_running_loop()
+        late = {self._node(shard) for task, shard in self._asked.items() if not task.done()}
+        if done:
+            for node in late:
+                fleet.late(node, self._began_s)
+        whole = sum(task.done() and self._is_whole(shard) for task, shard in self._asked.items())
+        self._hedged = self._resources.hedges.take(self._row.k - whole)
+        pending = not self._hedged
+        while pending and late <= fleet.prompt() and loop.time() < self._began_s + STALL_S:
+            done_now, left = await asyncio.wait(
+                self._asked, timeout=WATCH_S, return_when=asyncio.FIRST_EXCEPTION
+            )
+            pending = bool(left) and not any(map(_failed, done_now))
+
+    def _taken(self) -> dict[int, list[bytes]]:
+        """What is needed, where all of it is there and intact; what is not goes to `degraded`."""
         columns: dict[int, list[bytes]] = {}
         for task, shard in list(self._asked.items()):
-            whole = self._needs[shard][1] == self._rows
             if task.done():
                 del self._asked[task]
-                units = task.result()
+                units = _units(task)
                 intact = [unit for unit in units if unit is not None]
                 if units and len(intact) == len(units):
                     columns[shard] = intact
-                if whole:
+                if self._is_whole(shard):
                     self._columns[shard] = units
-            elif not whole:
-                # The stripes will be asked for again, whole.
-                task.cancel()
+            else:
+                self._late.add(shard)
+                if not self._is_whole(shard):
+                    # The stripes will be asked for again, whole.
+                    task.cancel()
         return columns if len(columns) == len(self._needs) else {}
 
     async def degraded(self) -> dict[int, list[bytes]]:
         """What is needed, from any k shards."""
         loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + DEADLINE_S
-        late = set(self._asked)
-        order = self._order()
+        passed_s = seen_s = loop.time() - self._began_s
+        still_s, order = 0.0, self._order()
         while short := self._short():
-            self._ask_more(order, short - len(self._asked.keys() - late))
-            now_s = loop.time()
-            if not self._asked or now_s > deadline_s + (SLOW_EXTRA_S if self._may_come(short) else 0.0):
+            self._ask_more(order, short - len(set(self._asked.values()) - self._late))
+            if not self._asked or passed_s > DEADLINE_S + (SLOW_EXTRA_S if self._may_come(short) else 0.0):
                 raise NotEnoughShardsError(f"blob {self._blob.hex()} lacks {short} shards")
-            done, pending = await asyncio.wait(
-                self._asked, timeout=STALL_S / 2, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(self._asked, timeout=WATCH_S, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 shard = self._asked.pop(task)
                 if not task.cancelled():
-                    self._columns[shard] = task.result()
-            if not done:
-                late |= pending
+                    self._columns[shard] = _units(task)
+            # Time in which this process did not run says nothing about the nodes.
+            step_s = min(loop.time() - self._began_s - seen_s, 2 * WATCH_S)
+            seen_s, passed_s = loop.time() - self._began_s, passed_s + step_s
+            still_s = 0.0 if done else still_s + step_s
+            prompt = self._resources.fleet.prompt()
+            self._late |= {
+                shard
+                for shard in self._asked.values()
+                if still_s > STALL_S / 2 or self._node(shard) not in prompt
+            }
+        self._resources.hedges.won += self._hedged and bool(self._asked)
         if self._rows <= INLINE_STRIPES_MAX:
             return self._rebuilt()
         return await loop.run_in_executor(self._resources.coding, self._rebuilt)
@@ -146,16 +188,30 @@ class _Gathering:
                 task.cancel()
             await asyncio.gather(*self._asked, return_exceptions=True)
 
+    def _node(self, shard: int) -> NodeId:
+        return NodeId(self._row.shards[shard][0])
+
+    def _is_whole(self, shard: int) -> bool:
+        """Is all of the shard's part of the span asked for?"""
+        return self._needs[shard][1] == self._rows
+
     def _order(self) -> list[int]:
-        """The shards that are stored: data before parity, and nodes that seem down last."""
-        up = self._resources.fleet.up()
+        """The shards that are stored: data before parity, then what is late or on slow nodes, then what seems down."""
+        up, prompt = self._resources.fleet.up(), self._resources.fleet.prompt()
         stored = [shard for shard, (node, _) in enumerate(self._row.shards) if node != NOWHERE]
-        return sorted(stored, key=lambda shard: self._row.shards[shard][0] not in up)
+        return sorted(
+            stored,
+            key=lambda shard: (
+                self._node(shard) not in up,
+                shard in self._late or self._node(shard) not in prompt,
+            ),
+        )
 
     def _may_come(self, short: int) -> bool:
-        """Are enough of the shards that were asked on nodes that are up?"""
-        up = self._resources.fleet.up()
-        return sum(self._row.shards[shard][0] in up for shard in self._asked.values()) >= short
+        """Are enough of the shards that were asked on nodes that are up, and answered others since?"""
+        fleet = self._resources.fleet
+        nodes = [self._node(shard) for shard in self._asked.values()]
+        return sum(node in fleet.up() and fleet.moved(node, self._began_s) for node in nodes) >= short
 
     def _ask_more(self, order: Sequence[int], count: int) -> None:
         asked = set(self._asked.values()) | self._columns.keys()
@@ -168,19 +224,16 @@ class _Gathering:
         self._asked[task] = shard
 
     async def _read(self, shard: int, first: int, count: int) -> Units:
-        """Units of one shard, None in place of each that is damaged; nothing where the shard does not answer."""
-        node, _ = self._row.shards[shard]
+        """Units of one shard, None in place of each that is damaged. Raises ShardError where none came."""
         extent = self._span.extent
         request = GetUnits(self._blob, shard, extent, first, count)
         try:
             reply, chunks = await self._resources.fleet.get(
-                NodeId(node), request, deadline_s=DEADLINE_S + SLOW_EXTRA_S
+                self._node(shard), request, deadline_s=DEADLINE_S + SLOW_EXTRA_S
             )
         except (ShardNotFoundError, ShardCorruptError):
             self._resources.suspect(self._blob, shard)
-            return []
-        except ShardError:
-            return []
+            raise
         number = extent * EXTENT_UNITS_MAX + first
         units = verify(cut(chunks, reply.length), reply.crcs, blob=self._blob, shard=shard, first_unit=number)
         if len(units) != count:
@@ -213,3 +266,14 @@ class _Gathering:
             for shard in wanted:
                 made[shard].append(have[shard])
         return made
+
+
+def _failed(task: asyncio.Task[Units]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _units(task: asyncio.Task[Units]) -> Units:
+    """What a read gave; nothing where it failed."""
+    if task.cancelled() or isinstance(task.exception(), ShardError):
+        return []
+    return task.result()

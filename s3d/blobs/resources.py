@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from s3d.blobs.budget import Budget
+from s3d.blobs.hedging import Hedges
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
 
@@ -21,3 +22,4 @@ class Resources:
     downloads: Budget
     coding: Executor
     suspect: Suspect
+    hedges: Hedges = field(default_factory=Hedges)

@@ -2,22 +2,26 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from s3d.blobs.coding import Column, Digests, Pieces, code
+from s3d.blobs.coding import Column, Digests, Pieces, code, column
 from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.gathering import gather_shards
 from s3d.blobs.resources import Resources
 from s3d.metadata.rows import BlobRow
 from s3d.placement.durability import NOWHERE, assign, fill, settled, survives
 from s3d.placement.erasure import Codec
+from s3d.placement.stripes import Layout
 from s3d.shards.fleet import Extent
 from shardd.contract.blobs import EXTENT_UNITS_MAX, UNIT_SIZE, BlobId, NodeId
 from shardd.contract.messages import PutExtent
 
 FIRST_GENERATION = 1
 WINDOWS_IN_FLIGHT_MAX = 2
+REPLACEMENTS_MAX = 2  # how often shards that were given up are put on other nodes, before a write is refused
 WINDOW_S = 1.0  # how long a window that fills keeps room for all of it from other uploads
 STRIPE_PATIENCE_S = 1.0  # after so long a slower one, or a small body, goes over the budget by a stripe
 INLINE_BYTES_MAX = 65_536  # to code so little costs less than a hop to a coding thread and back
@@ -67,7 +71,7 @@ class BlobWriter:
         self._codec = plan.codec
         self._digests = digests
         # The node of each shard; NOWHERE from the moment that the shard is given up.
-        self._nodes = list(assign(plan.walk, resources.fleet.writable(), plan.codec.k + plan.codec.m))
+        self._nodes: list[NodeId] = []
         self._tried: set[tuple[int, int, int]] = set()
         self._received = 0
         self._extent = 0  # number of the window that fills
@@ -78,9 +82,13 @@ class BlobWriter:
         self._slow: asyncio.TimerHandle | None = None
         self._by_stripe = False  # room for all of it was given back
         self._last: list[Column] | None = None
-        self._resendable = False  # all bytes are still here, and none was sent twice
+        self._replacements = 0
         self._flight: deque[asyncio.Task[None]] = deque()
         self._coded: asyncio.Future[None] | None = None
+        for nodes in resources.fleet.choices():
+            self._nodes = list(assign(plan.walk, nodes, plan.codec.k + plan.codec.m))
+            if self._acknowledged:
+                return
         self._require()
 
     async def write(self, piece: bytes) -> None:
@@ -108,11 +116,12 @@ class BlobWriter:
         """
         await self.drain()
         assert self._last is not None
-        self._resendable = self._extent == 0
-        await self._send(self._last, self._extent, identity=identity)
+        last = dict(enumerate(self._last))
+        await self._send(last, self._extent, identity=identity)
         await self._landed(0)
-        if self._resendable and not self._acknowledged:
-            await self._double_up(self._last, identity)
+        while not self._acknowledged and self._replacements < REPLACEMENTS_MAX:
+            self._require_hope()
+            await self._replace(last, identity)
         self._let_go()
         self._require()
         return self._stored()
@@ -134,19 +143,34 @@ class BlobWriter:
     def _can_do_without(self, shards: set[int]) -> bool:
         """Could the write be acknowledged without some of the shards that are not yet durable?"""
         nodes = [NOWHERE if shard in shards else node for shard, node in enumerate(self._nodes)]
-        if self._resendable:
-            nodes = list(fill(nodes, self._others({self._nodes[shard] for shard in shards})))
-        return survives(nodes, self._codec.k, self._plan.spare)
+        return self._may_become_enough(nodes, failed={self._nodes[shard] for shard in shards})
 
-    def _others(self, failed: set[NodeId]) -> list[NodeId]:
-        """The nodes that take shards, without those that failed to."""
-        writable = self._resources.fleet.writable() - failed
-        return [node for node in self._plan.walk if node in writable]
+    def _may_become_enough(self, nodes: list[NodeId], *, failed: Collection[NodeId]) -> bool:
+        """Are the shards on `nodes` enough, or will be with those that can be put elsewhere: from here, or rebuilt?"""
+        k, losses = self._codec.k, self._plan.spare
+        here = self._extent == 0 or len(nodes) - nodes.count(NOWHERE) >= k
+        if here and self._replacements < REPLACEMENTS_MAX:
+            nodes = self._filled(nodes, failed)
+        return survives(nodes, k, losses)
+
+    def _filled(self, nodes: list[NodeId], failed: Collection[NodeId]) -> list[NodeId]:
+        """`nodes` with what is missing on nodes that take shards and have not `failed` to, slow ones if need be."""
+        filled = nodes
+        for taking in self._resources.fleet.choices():
+            others = taking.difference(failed)
+            filled = list(fill(nodes, [node for node in self._plan.walk if node in others]))
+            if survives(filled, self._codec.k, self._plan.spare):
+                break
+        return filled
 
     def _require(self) -> None:
         if not self._acknowledged:
             stored = [node for node in self._nodes if node != NOWHERE]
             raise NotEnoughShardsError(f"{len(stored)} shards on {len(set(stored))} nodes are too few")
+
+    def _require_hope(self) -> None:
+        if not self._may_become_enough(self._nodes, failed=()):
+            self._require()
 
     async def _begin_stripe(self) -> None:
         if len(self._stripes) == EXTENT_UNITS_MAX:
@@ -190,7 +214,7 @@ class BlobWriter:
         """Send the full window on its way, and begin another."""
         await self._landed(WINDOWS_IN_FLIGHT_MAX - 1)
         await self._until_coded()
-        self._require()
+        self._require_hope()
         loop = asyncio.get_running_loop()
         self._coded = loop.create_future()
         window = self._carry(self._stripes, self._extent, coded=self._coded)
@@ -214,7 +238,7 @@ class BlobWriter:
             columns = await self._code(stripes, extent)
         finally:
             coded.set_result(None)
-        await self._send(columns, extent)
+        await self._send(dict(enumerate(columns)), extent)
 
     async def _until_coded(self) -> None:
         """Digests take bytes in order, so one window is coded after the other."""
@@ -240,13 +264,15 @@ class BlobWriter:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._resources.coding, work)
 
-    async def _send(self, columns: list[Column], extent: int, *, identity: bytes | None = None) -> None:
+    async def _send(
+        self, columns: Mapping[int, Column], extent: int, *, identity: bytes | None = None
+    ) -> None:
         """Put one extent of every shard that is not given up; those that fail are, from now on."""
         shards = [shard for shard, node in enumerate(self._nodes) if node != NOWHERE]
         await self._put(shards, columns, extent, identity=identity)
 
     async def _put(
-        self, shards: list[int], columns: list[Column], extent: int, *, identity: bytes | None
+        self, shards: list[int], columns: Mapping[int, Column], extent: int, *, identity: bytes | None
     ) -> None:
         extents = []
         for shard in shards:
@@ -270,27 +296,38 @@ class BlobWriter:
             if error is not None:
                 self._nodes[shard] = NOWHERE
 
-    async def _double_up(self, columns: list[Column], identity: bytes) -> None:
-        """Put the shards that failed on nodes that did not, before giving up."""
-        self._resendable = False
+    async def _replace(self, last: Mapping[int, Column], identity: bytes) -> None:
+        """Put the shards that were given up on nodes that did not fail: their last extent is here."""
+        self._replacements += 1
+        left = self._row()
         missing = [shard for shard, node in enumerate(self._nodes) if node == NOWHERE]
         failed = {NodeId(node) for node, shard, _ in self._tried if shard in missing}
-        self._nodes = list(fill(self._nodes, self._others(failed)))
-        await self._put(
-            [shard for shard in missing if self._nodes[shard] != NOWHERE],
-            columns,
-            self._extent,
-            identity=identity,
-        )
+        self._nodes = self._filled(self._nodes, failed)
+        for extent in range(self._extent + 1):
+            moved = [shard for shard in missing if self._nodes[shard] != NOWHERE]
+            if extent < self._extent:
+                await self._put(moved, await self._rebuilt(left, extent, moved), extent, identity=None)
+            else:
+                await self._put(moved, last, extent, identity=identity)
+
+    async def _rebuilt(self, left: BlobRow, extent: int, shards: list[int]) -> dict[int, Column]:
+        """A full extent of some shards, from those that are `left`: its bytes were let go."""
+        span = Layout(left.size, left.k).whole(extent)
+        found = await gather_shards(self._resources, self._plan.blob, left, span=span, shards=shards)
+        first = extent * EXTENT_UNITS_MAX
+        return {
+            shard: column(units, blob=self._plan.blob, shard=shard, first_unit=first)
+            for shard, units in found.items()
+        }
 
     def _let_go(self) -> None:
         """Give back the last window's bytes."""
         self._resources.uploads.release(self._held)
         self._begin_window()
 
-    def _stored(self) -> StoredBlob:
+    def _row(self) -> BlobRow:
         codec = self._codec
-        row = BlobRow(
+        return BlobRow(
             size=self._received,
             codec=codec.id,
             k=codec.k,
@@ -298,4 +335,6 @@ class BlobWriter:
             unit=UNIT_SIZE,
             shards=tuple((node, FIRST_GENERATION if node else 0) for node in self._nodes),
         )
-        return StoredBlob(self._plan.blob, row, not settled(self._nodes), tuple(sorted(self._tried)))
+
+    def _stored(self) -> StoredBlob:
+        return StoredBlob(self._plan.blob, self._row(), not settled(self._nodes), tuple(sorted(self._tried)))

@@ -1,47 +1,29 @@
-"""Owns all nodes together: who is up, and one batch of extents put to many; never what the bytes mean."""
+"""Owns all nodes together: who is up and who is slow, and extents put to many; never what the bytes mean."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from s3d.placement.durability import assign, survives
+from s3d.shards.port import NodeClient
+from s3d.shards.verdict import Verdict
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import ErasureConfig
 from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
-from shardd.contract.messages import GetUnits, Page, PutExtent, Stat, Status, Units
+from shardd.contract.messages import BUSY, GetUnits, Page, PutExtent, Stat, Status, Units
+
+HURRY_S = 0.1  # a node that is late is asked how it is at once, but not more often than this
+BUSY_TIMES = 2  # in a row, to be believed: by then the others have been asked as well
+
+log = logging.getLogger(__name__)
 
 
 def _nothing_is_spare(numbers: Collection[int]) -> bool:
     return False
-
-
-class NodeClient(Protocol):
-    """One shard server, seen from a gateway. Every method raises errors of the ShardError tree only.
-
-    UnreachableError: no connection, or it broke; DeadlineError: no answer in time. Payloads are lists of chunks.
-    """
-
-    node: NodeId
-
-    async def put(self, message: PutExtent, payload: Sequence[bytes], *, deadline_s: float) -> None:
-        """Returns once the extent is durable on the node."""
-
-    async def get(self, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
-        """The units' stored checksums, and their bytes in chunks of any length. Nothing is verified."""
-
-    async def delete(self, shards: list[tuple[bytes, int, int]], *, deadline_s: float) -> None:
-        """Deletes (blob, shard, generation): that generation and those before it. Deleting nothing succeeds."""
-
-    async def stat(self, blob: bytes, shard: int, *, deadline_s: float) -> Stat:
-        """The extents that are there of a shard."""
-
-    async def list(self, after: bytes, limit: int, *, deadline_s: float) -> Page:
-        """A page of the shards that are there."""
-
-    async def status(self, *, deadline_s: float) -> Status:
-        """How the node is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +33,12 @@ class FleetLimits:
     heartbeat_s: float = 0.5
     status_life_s: float = 2.0  # a node that answers other requests is asked how it is no oftener
     silence_s: float = 1.0  # no answer to anything for so long: down
+    quiet_s: float = 0.25  # none for so long, while others answer: slow
     lateness_s: float = 0.2  # a heartbeat that ends so much later than it should tells nothing of the node
     stall_s: float = 1.0  # puts of a node stand still for so long while another's move: given up
     standstill_s: float = 4.0  # nobody's puts move, or none can be spared, for so long: given up too
-    slow_s: float = 15.0  # the same for nodes that are up, whose disk may be busy, where none can be spared
+    slow_s: float = 15.0  # the same for nodes whose disk is busy, as they say, where none can be spared
+    trial_s: float = 0.5  # the same for puts of a node that was slow until now
     watch_s: float = 0.1  # how often a batch of puts looks for such nodes
     put_deadline_s: float = 30.0
 
@@ -74,6 +58,16 @@ class _Health:
     heard_s: float = 0.0
     status_s: float = 0.0  # when the status came; 0.0 where it is worth nothing any more
     put_s: float = 0.0  # when a put of ours was last answered
+    read_s: float = 0.0  # when a get of ours was
+    quiet: bool = False  # its status is late, while others answer
+    busy: int = 0  # for so many statuses in a row it has said that its disk keeps writes waiting
+    verdict: Verdict = field(default_factory=Verdict)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def prompt(self) -> bool:
+        """It answers, and soon."""
+        return self.up and not self.quiet and not self.verdict.slow
 
 
 @dataclass(slots=True)
@@ -99,6 +93,7 @@ class Fleet:
         self._health = {node: _Health() for node in self._clients}
         self._clock = clock
         self._unasked = set(self._clients)
+        self._up = self._prompt = frozenset[NodeId]()
         self._all_asked = asyncio.Event()
         self._refresh()
 
@@ -111,9 +106,33 @@ class Fleet:
         """The nodes that answer."""
         return self._up
 
+    def prompt(self) -> frozenset[NodeId]:
+        """The nodes that answer soon, as far as is known."""
+        return self._prompt
+
     def writable(self) -> frozenset[NodeId]:
-        """The nodes that answer and take new shards."""
-        return self._writable
+        """The nodes that answer soon and take new shards."""
+        return self._choices[0]
+
+    def choices(self) -> Sequence[frozenset[NodeId]]:
+        """The nodes that take new shards, best first: the prompt ones, then, if there are slow ones, those too."""
+        return self._choices
+
+    def moved(self, node: NodeId, since_s: float) -> bool:
+        """Has the node answered a get since then, by the fleet's clock?"""
+        return self._health[node].read_s > since_s
+
+    def read_p95_s(self, node: NodeId) -> float:
+        """The time in which nearly all gets of a node are answered."""
+        return self._health[node].verdict.reads.p95_s
+
+    def late(self, node: NodeId, since_s: float) -> None:
+        """A get that was sent then, by the fleet's clock, is not answered, while those of others are."""
+        health = self._health[node]
+        health.verdict.reads.add(self._clock() - since_s)
+        if health.heard_s < since_s:
+            for one in self._health.values():  # all of them: what is quiet shows beside the others
+                one.hurry.set()
 
     def statuses(self) -> dict[NodeId, Status | None]:
         """The last status of each node; None where it is down."""
@@ -121,7 +140,7 @@ class Fleet:
 
     def can_write(self, rs: ErasureConfig) -> bool:
         """Would a PUT be acknowledged now?"""
-        places = assign(self.nodes, self._writable, rs.data + rs.parity)
+        places = assign(self.nodes, self._choices[-1], rs.data + rs.parity)
         return survives(places, rs.data, rs.spare)
 
     async def run(self) -> None:
@@ -136,12 +155,15 @@ class Fleet:
 
     async def get(self, node: NodeId, message: GetUnits, *, deadline_s: float) -> tuple[Units, list[bytes]]:
         """NodeClient.get of a node, and what it tells about the node."""
+        sent_s = self._clock()
         try:
             reply = await self._clients[node].get(message, deadline_s=deadline_s)
         except ShardError as error:
             self._failed(node, error)
             raise
-        self._health[node].heard_s = self._clock()
+        health = self._health[node]
+        health.heard_s = health.read_s = now_s = self._clock()
+        health.verdict.reads.add(now_s - sent_s)
         return reply
 
     async def delete(self, node: NodeId, shards: list[tuple[bytes, int, int]], *, deadline_s: float) -> None:
@@ -159,7 +181,8 @@ class Fleet:
 
         A node that goes down, or whose puts stand still while those of others move, is given up with DeadlineError:
         at once where `spare` says that the extents of these numbers can be done without, else when nothing moved
-        for `standstill_s`, or for `slow_s` where the node is up. What is given up may be durable all the same.
+        for `standstill_s`, or for `slow_s` where the node says that its disk is busy. What is given up may be
+        durable all the same.
         """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._put(extent)) for extent in extents]
@@ -176,11 +199,12 @@ class Fleet:
                     }
                 for number in late:
                     tasks[number].cancel()
-                    del waits[number]
+                    self._stood_still(extents[number].node, waits.pop(number))
                 given_up |= late
         return [_outcome(task, extent) for task, extent in zip(tasks, extents, strict=True)]
 
     async def _put(self, extent: Extent) -> ShardError | None:
+        sent_s = self._clock()
         try:
             await self._clients[extent.node].put(
                 extent.message, extent.payload, deadline_s=self.limits.put_deadline_s
@@ -189,12 +213,23 @@ class Fleet:
             self._failed(extent.node, error)
             return error
         health = self._health[extent.node]
-        health.heard_s = health.put_s = self._clock()
+        health.heard_s = health.put_s = now_s = self._clock()
+        health.verdict.writes.add(now_s - sent_s)
         return None
 
     def _patience_s(self, extent: Extent) -> float:
-        """How long to wait for a put that cannot be done without."""
-        return self.limits.slow_s if self._health[extent.node].up else self.limits.standstill_s
+        """How long to wait for a put that cannot be done without: longer where the node says why."""
+        health = self._health[extent.node]
+        return self.limits.slow_s if health.up and health.busy else self.limits.standstill_s
+
+    def _stood_still(self, node: NodeId, wait: _Wait) -> None:
+        health = self._health[node]
+        if health.up and self._others_moved(wait):
+            health.verdict.stood_still(self._clock())
+            self._refresh()
+
+    def _others_moved(self, wait: _Wait) -> bool:
+        return any(other.put_s > wait.since_s for other in self._health.values())
 
     def _late(self, extents: Sequence[Extent], waits: dict[int, _Wait], began_s: float) -> set[int]:
         """Which of the puts that are waited for, lately since `began_s`, should be done without, if they can be."""
@@ -207,28 +242,55 @@ class Fleet:
             if health.put_s > wait.since_s:
                 wait.since_s, wait.still_s = now_s, 0.0
             wait.still_s += passed_s
-            others_move = any(other.put_s > wait.since_s for other in self._health.values())
-            limit_s = self.limits.stall_s if others_move else self.limits.standstill_s
-            if wait.still_s > limit_s or not health.up:
+            if wait.still_s > self.limits.quiet_s and health.heard_s < wait.since_s:
+                health.hurry.set()
+            if wait.still_s > self._standstill_s(health, wait) or not health.up:
                 late.add(number)
         return late
 
+    def _standstill_s(self, health: _Health, wait: _Wait) -> float:
+        """How long puts of a node may stand still, if they can be done without."""
+        if not self._others_moved(wait):
+            return self.limits.standstill_s
+        return self.limits.trial_s if health.verdict.on_trial else self.limits.stall_s
+
     async def _watch(self, node: NodeId) -> None:
+        health = self._health[node]
         while True:
             started_s = self._clock()
             if not self._is_busy(node, started_s):
                 await self._ask(node, started_s)
                 self._asked(node)
-            await asyncio.sleep(max(0.0, started_s + self.limits.heartbeat_s - self._clock()))
+            self._judge(node)
+            health.hurry.clear()
+            await asyncio.sleep(min(HURRY_S, self._left_s(started_s)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._left_s(started_s)):
+                    await health.hurry.wait()
+
+    def _left_s(self, started_s: float) -> float:
+        """Until the next heartbeat."""
+        return max(0.0, started_s + self.limits.heartbeat_s - self._clock())
+
+    def _judge(self, node: NodeId) -> None:
+        """Beside the others: a machine that is busy makes all its nodes slow."""
+        health = self._health[node]
+        others = [other for other in self._health.values() if other.up and other is not health]
+        if health.busy >= BUSY_TIMES and 2 * sum(other.busy > 0 for other in others) < len(others):
+            health.verdict.stood_still(self._clock())
+        health.verdict.judge([other.verdict for other in others], self._clock())
+        self._refresh()
 
     def _is_busy(self, node: NodeId, now_s: float) -> bool:
         """Do other requests say that the node is up? Then its heartbeat, a twentieth of their cost, is saved."""
         health, limits = self._health[node], self.limits
         heard = health.heard_s > now_s - limits.heartbeat_s
-        return health.up and heard and health.status_s > now_s - limits.status_life_s
+        told = health.status_s > now_s - limits.status_life_s
+        return health.up and heard and told and not health.quiet and not health.hurry.is_set()
 
     async def _ask(self, node: NodeId, started_s: float) -> None:
         health = self._health[node]
+        quiet = asyncio.get_running_loop().call_later(self.limits.quiet_s, self._quiet, node, started_s)
         try:
             health.status = await self._clients[node].status(deadline_s=self.limits.silence_s)
         except DeadlineError:
@@ -240,7 +302,22 @@ class Fleet:
             self._set_up(node, up=False)
         else:
             health.heard_s = health.status_s = self._clock()
+            health.quiet = False
+            health.busy = health.busy + 1 if health.status.state == BUSY else 0
             self._set_up(node, up=True)
+        finally:
+            quiet.cancel()
+
+    def _quiet(self, node: NodeId, started_s: float) -> None:
+        """Its status is late: its own fault only where most of the others were heard meanwhile."""
+        health = self._health[node]
+        punctual = self._clock() < started_s + self.limits.quiet_s + self.limits.lateness_s
+        others = [
+            other.heard_s >= started_s for other in self._health.values() if other.up and other is not health
+        ]
+        if punctual and health.heard_s < started_s and 2 * sum(others) > len(others):
+            health.quiet = True
+            self._refresh()
 
     def _asked(self, node: NodeId) -> None:
         self._unasked.discard(node)
@@ -261,10 +338,14 @@ class Fleet:
 
     def _refresh(self) -> None:
         up = {node: health for node, health in self._health.items() if health.up}
-        self._up = frozenset(up)
-        self._writable = frozenset(
-            node for node, health in up.items() if health.status and health.status.state == "ok"
+        prompt = frozenset(node for node, health in up.items() if health.prompt)
+        for node in (prompt ^ self._prompt) & self._up & up.keys():
+            log.warning("node %d %s", node, "is prompt again" if node in prompt else "is slow")
+        self._up, self._prompt = frozenset(up), prompt
+        taking = frozenset(
+            node for node, health in up.items() if health.status and health.status.state in ("ok", BUSY)
         )
+        self._choices = (taking,) if taking <= self._prompt else (taking & self._prompt, taking)
 
     async def list(self, node: NodeId, after: bytes, limit: int, *, deadline_s: float) -> Page:
         """NodeClient.list of a node."""

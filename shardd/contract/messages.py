@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import msgspec
 
+BUSY = "busy"
+
 
 class PutExtent(msgspec.Struct, frozen=True, array_like=True):
     """Store one extent of a shard. Payload: its units, one after the other, `length` bytes. Reply: Done."""
@@ -93,7 +95,10 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True):
-    """The health of a shard server. `state`: "ok", "full" (takes no new shards) or "failed" (its disk refuses)."""
+    """The health of a shard server.
+
+    `state`: "ok", BUSY (its disk keeps writes waiting), "full" (takes no new shards) or "failed" (its disk refuses).
+    """
 
     state: str
     node: int

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from s3d.shards.fleet import NodeClient
+from s3d.shards.port import NodeClient
 from shardd.contract.blobs import EXTENT_UNITS_MAX, UNIT_SIZE, BlobId, new_blob_id, unit_crc
 from shardd.contract.errors import (
     BadRequestError,

@@ -22,13 +22,17 @@ CHUNK = 16_000  # replies come in datagrams, which know nothing of units
 
 @dataclass(slots=True)
 class FakeNode:
-    """One shard server. `dead` refuses, `silent` never answers, `full` takes no shards, `slow_s` waits first."""
+    """One shard server. `dead` refuses, `silent` never answers, `full` takes no shards, `slow_s` waits first.
+
+    `busy` only says so.
+    """
 
     node: NodeId
     dead: bool = False
     silent: bool = False
     silent_puts: bool = False
     full: bool = False
+    busy: bool = False
     slow_s: float = 0.0
     slow_gets_s: float = 0.0
     incarnation: bytes = bytes(16)
@@ -108,7 +112,7 @@ class FakeNode:
 
     async def status(self, *, deadline_s: float) -> Status:
         await self._answer(deadline_s, silent=self.silent)
-        state = "full" if self.full else "ok"
+        state = "full" if self.full else "busy" if self.busy else "ok"
         size = sum(len(data) for extents in self.stored.values() for _, data in extents.values())
         return Status(
             state, self.node, self.incarnation, "fake", 0, 1 << 30, 1 << 40, len(self.stored), size, 1, 0

@@ -10,6 +10,7 @@ from s3d.blobs.errors import BlobReadError, NotEnoughShardsError
 from s3d.blobs.writer import StoredBlob
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import MIB
+from shardd.contract.messages import GetUnits
 from tests.s3d.blobs.conftest import Store, store
 from tests.s3d.blobs.fake_node import FakeNode
 
@@ -102,13 +103,58 @@ async def test_three_silent_nodes_are_an_error_within_the_deadline(
 async def test_nodes_that_are_up_but_slow_are_waited_for(
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A busy machine is not three dead nodes."""
+    """A busy machine is not three dead nodes: they answer others."""
     monkeypatch.setattr("s3d.blobs.gathering.STALL_S", 0.02)
     monkeypatch.setattr("s3d.blobs.gathering.DEADLINE_S", 0.1)
     stored = await five.put(body_of(100))
     for node in five.nodes.values():
-        node.slow_gets_s = 0.4
+        node.slow_gets_s = 0.6
+    with pytest.raises(NotEnoughShardsError):
+        await five.get(stored)
+    others = []
+    for shard in [0, 1, 2, 3, 4] * 12:
+        request = GetUnits(stored.blob, shard, 0, 0, 1)
+        others.append(
+            asyncio.create_task(five.fleet.get(holder(five, stored, shard).node, request, deadline_s=9))
+        )
+        await asyncio.sleep(0.01)
     assert await five.get(stored) == body_of(100)
+    await asyncio.gather(*others)
+
+
+@pytest.mark.parametrize("size", [100, 8 * MIB])
+async def test_what_is_late_is_hedged_within_the_budget(five: Store, size: int) -> None:
+    """A node that answers most, but not this: nothing is known against it."""
+    stored, hedges = await five.put(body_of(size)), five.blobs.resources.hedges
+    late = holder(five, stored, 1)
+    late.slow_gets_s = 0.9
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    assert await five.get(stored) == body_of(size)
+    assert loop.time() - began_s < 0.8 and hedges.sent == hedges.won > 0 and not hedges.refused
+    late.slow_gets_s = 0.0
+    while hedges.take(1):  # somebody else uses the budget up
+        pass
+    refused = hedges.refused
+    assert await five.get(stored) == body_of(size)
+    assert hedges.refused == refused
+    late.slow_gets_s = 0.5
+    assert await five.get(stored) == body_of(size)
+    assert hedges.refused > refused
+
+
+async def test_an_error_is_no_hedge_and_is_not_waited_for(five: Store) -> None:
+    """One shard is gone, another is late: the parity is asked when the first is missed, not after the second."""
+    stored, hedges = await five.put(body_of(100)), five.blobs.resources.hedges
+    holder(five, stored, 0).stored.clear()
+    holder(five, stored, 1).slow_gets_s = 0.3
+    while hedges.take(1):
+        pass
+    reading = asyncio.create_task(five.get(stored))
+    async with asyncio.timeout(0.25):
+        while not holder(five, stored, 3).gets:
+            await asyncio.sleep(0.001)
+    assert await reading == body_of(100)
 
 
 async def test_three_dead_nodes_are_an_error_at_once(five: Store) -> None:

@@ -95,14 +95,63 @@ async def test_what_cannot_be_acknowledged_says_what_to_condemn(five: Store, siz
     assert five.blobs.resources.uploads.used == 0
 
 
-async def test_a_node_that_stands_still_is_given_up_and_a_slow_one_is_not(five: Store) -> None:
-    five.nodes[NodeId(3)].silent_puts = True
-    stored = await five.put(bytes(100_000))
-    assert [node for node, _ in stored.row.shards].count(0) == 1
-    five.nodes[NodeId(3)].silent_puts = False
+async def test_a_node_that_takes_its_time_is_waited_for_and_one_that_stands_still_is_not(five: Store) -> None:
     five.nodes[NodeId(3)].slow_s = 0.05
     stored = await five.put(bytes(100_000))
     assert not stored.degraded and stored.strays == ()
+    five.nodes[NodeId(3)].silent_puts = True
+    stored = await five.put(bytes(100_000))
+    assert [node for node, _ in stored.row.shards].count(0) == 1
+    puts = five.nodes[NodeId(3)].puts
+    stored = await five.put(bytes(100_000))
+    assert (
+        stored.degraded and stored.strays == () and five.nodes[NodeId(3)].puts == puts
+    )  # left alone from here on
+
+
+@pytest.mark.parametrize("size", [5, 10 * MIB])
+async def test_more_slow_nodes_than_can_be_spared_are_written_to(five: Store, size: int) -> None:
+    for number in (1, 2, 4):
+        five.fleet._health[NodeId(number)].verdict.slow = True
+        five.fleet._health[NodeId(number)].verdict._until_s = 1e12
+    five.fleet._refresh()
+    assert five.fleet.writable() == {3, 5} and five.blobs.can_write()
+    stored = await five.put(bytes(size))
+    assert not stored.degraded and await five.get(stored) == bytes(size)
+
+
+@pytest.mark.parametrize("size", [7 * MIB, 20 * MIB + 5])
+@pytest.mark.parametrize("dead", [(2, 4), (1, 5)])
+async def test_an_upload_that_loses_two_nodes_under_way_is_put_on_the_others(
+    five: Store, size: int, dead: tuple[int, ...]
+) -> None:
+    body = random.Random(size).randbytes(size)
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=size, digests=None)
+    await writer.write(body[: 5 * MIB])
+    await puts(five, 5)
+    for number in dead:
+        five.nodes[NodeId(number)].dead = True
+    await writer.write(body[5 * MIB :])
+    stored = await writer.finish(b"identity")
+    assert stored.degraded and {node for node, _ in stored.row.shards} == set(five.nodes) - set(dead)
+    for last in set(five.nodes) - set(dead):
+        await kill(five, (*dead, last))
+        assert await five.get(stored) == body
+    assert five.blobs.resources.uploads.used == 0
+
+
+async def test_a_node_that_dies_while_shards_are_put_on_it_instead_is_done_without(five: Store) -> None:
+    """Two deaths that the gateway learns of one after the other: the second when it has put a shard there again."""
+    five.nodes[NodeId(2)].dead = True
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=3, digests=None)
+    await writer.write(b"abc")
+    await writer.drain()
+    five.nodes[NodeId(4)].dead = True
+    writer._nodes[writer._nodes.index(NodeId(4))] = NodeId(
+        2
+    )  # nothing of the first try tells of the other death
+    stored = await writer.finish(b"")
+    assert {node for node, _ in stored.row.shards} == {1, 3, 5} and await five.get(stored) == b"abc"
 
 
 async def test_a_small_blob_does_not_wait_long_for_two_silent_nodes(five: Store) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from s3d.shards.fleet import Extent, Fleet, FleetLimits
+from s3d.shards.verdict import VerdictLimits
 from shardd.contract.blobs import NodeId, new_blob_id, unit_crc
 from shardd.contract.cluster import ErasureConfig
 from shardd.contract.errors import (
@@ -49,6 +50,12 @@ async def running(
 async def until(fleet: Fleet, up: set[NodeId]) -> None:
     async with asyncio.timeout(5):
         while fleet.up() != up:
+            await asyncio.sleep(0.002)
+
+
+async def status_of(fleet: Fleet, node: NodeId, state: str) -> None:
+    async with asyncio.timeout(5):
+        while (status := fleet.statuses()[node]) is None or status.state != state:
             await asyncio.sleep(0.002)
 
 
@@ -197,14 +204,18 @@ async def test_a_put_that_waits_long_is_not_given_up_while_its_node_moves() -> N
         assert kinds(slow.result()) == [type(None), type(None)] and shard > 10
 
 
-async def test_when_all_stand_still_they_are_given_up_later() -> None:
+@pytest.mark.parametrize(("busy", "patience_s"), [(False, LIMITS.standstill_s), (True, LIMITS.slow_s)])
+async def test_when_all_stand_still_they_are_given_up_later(busy: bool, patience_s: float) -> None:
+    """Much later, where they say themselves that their disks are busy."""
     async with running() as (fleet, nodes):
         for node in nodes:
-            node.silent_puts = True
+            node.silent_puts, node.busy = True, busy
+        await status_of(fleet, nodes[0].node, "busy" if busy else "ok")
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         assert kinds(await fleet.put_all([extent(1), extent(2, 1)])) == [DeadlineError] * 2
-        assert LIMITS.slow_s <= loop.time() - began_s < LIMITS.put_deadline_s
+        assert patience_s <= loop.time() - began_s < LIMITS.put_deadline_s
+        assert len(fleet.writable()) == 5
 
 
 async def test_what_cannot_be_spared_is_waited_for_longer() -> None:
@@ -235,3 +246,70 @@ async def test_puts_to_a_node_that_goes_down_end() -> None:
                 DeadlineError,
                 type(None),
             ]
+
+
+async def prompt(fleet: Fleet, nodes: set[int]) -> None:
+    async with asyncio.timeout(5):
+        while fleet.prompt() != nodes:
+            await asyncio.sleep(0.002)
+
+
+async def test_a_node_that_is_quiet_while_others_answer_is_slow_until_it_answers() -> None:
+    limits = FleetLimits(heartbeat_s=0.02, silence_s=30, quiet_s=0.05)
+    async with running(limits=limits) as (fleet, nodes):
+        nodes[2].slow_s = 0.6
+        await prompt(fleet, {1, 2, 4, 5})
+        assert len(fleet.up()) == 5 and fleet.writable() == {1, 2, 4, 5}
+        assert fleet.choices()[-1] == fleet.up()
+        nodes[2].slow_s = 0.0
+        await prompt(fleet, {1, 2, 3, 4, 5})
+
+
+async def test_when_most_are_quiet_it_is_the_machine() -> None:
+    limits = FleetLimits(heartbeat_s=0.02, silence_s=30, quiet_s=0.05)
+    async with running(limits=limits) as (fleet, nodes):
+        for node in nodes[:4]:
+            node.slow_s = 0.3
+        for _ in range(40):
+            await asyncio.sleep(0.01)
+            assert len(fleet.prompt()) == 5
+
+
+async def test_one_busy_node_is_left_alone_and_five_are_not() -> None:
+    async with running() as (fleet, nodes):
+        nodes[0].busy = True
+        await prompt(fleet, {2, 3, 4, 5})
+        assert not fleet.choices()[0] & {1} and 1 in fleet.up()
+    async with running() as (fleet, nodes):
+        for node in nodes:
+            node.busy = True
+        for node in nodes:
+            await status_of(fleet, node.node, "busy")
+        await asyncio.sleep(5 * LIMITS.heartbeat_s)
+        assert len(fleet.writable()) == 5
+
+
+async def test_a_node_whose_puts_stood_still_is_tried_again_and_condemned_sooner() -> None:
+    limits = FleetLimits(heartbeat_s=0.02, stall_s=0.3, trial_s=0.05, watch_s=0.01)
+    verdict = VerdictLimits(back_off_first_s=0.1, trial_s=30)
+    async with running(limits=limits) as (fleet, nodes):
+        fleet._health[NodeId(1)].verdict.limits = verdict
+        nodes[0].silent_puts = True
+        loop = asyncio.get_running_loop()
+        for at_least_s, at_most_s in ((0.3, 3.0), (0.05, 0.29)):
+            began_s = loop.time()
+            outcomes = await fleet.put_all([extent(1), extent(2, 1)], spare=bool)
+            assert kinds(outcomes) == [DeadlineError, type(None)]
+            assert at_least_s <= loop.time() - began_s < at_most_s
+            assert fleet.prompt() == {2, 3, 4, 5}
+            await prompt(fleet, {1, 2, 3, 4, 5})
+
+
+async def test_a_late_get_asks_how_the_node_is_at_once() -> None:
+    limits = FleetLimits(heartbeat_s=3, silence_s=3, quiet_s=0.05)
+    async with running(limits=limits) as (fleet, nodes):
+        nodes[0].silent = True
+        fleet.late(NodeId(1), asyncio.get_running_loop().time())
+        async with asyncio.timeout(1):
+            while 1 in fleet.prompt():
+                await asyncio.sleep(0.002)

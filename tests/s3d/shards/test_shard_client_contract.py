@@ -8,7 +8,7 @@ from socket import AF_INET, SOCK_DGRAM, socket
 import pytest
 
 from s3d.shards.client import ShardClient
-from s3d.shards.fleet import NodeClient
+from s3d.shards.port import NodeClient
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import NodeConfig, QuicConfig, StorageConfig
 from shardd.contract.errors import UnreachableError
