@@ -6,6 +6,7 @@ brings up to date. A file that is not sound, or is another store's, is thrown aw
 lmdb.verify walks the pages before liblmdb maps them, because damaged pages would take the process down with them.
 """
 
+import contextlib
 import errno
 import logging
 import shutil
@@ -94,7 +95,8 @@ class Index:
             log.warning("the index in %s cannot be read (%s): it is rebuilt", folder, fault)
             shutil.rmtree(folder, ignore_errors=True)
             self._load(origin)
-        (folder / LIVES).write_text(str(_lives(folder) + 1))
+        with contextlib.suppress(OSError):  # on a full disk it is not counted
+            (folder / LIVES).write_text(str(_lives(folder) + 1))
 
     def _load(self, origin: Origin) -> None:
         # What is not in LMDB, the newest first, and what is going there: one attribute, so that a reader never sees
@@ -289,6 +291,8 @@ def _is_sound(folder: Path) -> bool:
         problems = [str(fault)] if data.exists() else []
     if problems:
         log.warning("the index in %s is damaged (%s): it is rebuilt", folder, problems[0])
+    else:
+        (folder / LIVES).unlink(missing_ok=True)
     return not problems
 
 
