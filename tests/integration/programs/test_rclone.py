@@ -32,7 +32,16 @@ def rclone(shared_cluster: Cluster, tmp_path: Path) -> Rclone:
         own |= {f"RCLONE_CONFIG_G{node}_{name}": value for name, value in settings.items()}
 
     def run(*arguments: str | Path, status: int = 0, stdin: bytes = b"") -> str:
-        limits = ("--s3-upload-cutoff", "5M", "--s3-chunk-size", "5M", "--retries", "1")
+        limits = (
+            "--s3-upload-cutoff",
+            "5M",
+            "--s3-chunk-size",
+            "5M",
+            "--retries",
+            "1",
+            "--low-level-retries",
+            "1",
+        )
         return program.run([found, *arguments, *limits], status=status, stdin=stdin, **own)
 
     return run
