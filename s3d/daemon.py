@@ -137,7 +137,7 @@ def child_environment(node: NodeConfig, listener: str) -> dict[str, str]:
 
 def greeting(cluster: Cluster, nodes: Iterable[NodeConfig], config: Path) -> list[str]:
     """What a person needs first, then the line `ready`."""
-    endpoints = [f"http://{node.host}:{node.s3_port}" for node in nodes]
+    endpoints = [cluster.endpoint(node) for node in nodes]
     ctl = _shown(BIN / "s3ctl") + ("" if config == Path("cluster.toml") else f" -config {_shown(config)}")
     rs = cluster.rs
     return [

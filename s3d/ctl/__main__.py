@@ -2,39 +2,50 @@
 
 import argparse
 import json
+import os
 import shlex
 import socket
 import sys
 from collections.abc import Iterable
 
 from s3d.access import administrator
+from s3d.access.accounts import Accounts, Principal
+from s3d.access.policy import Resource, evaluate
+from s3d.certificate import Certificate
 from s3d.ctl import client, tables
 from shardd.contract import flags
-from shardd.contract.cluster import Cluster, NodeConfig
-from shardd.contract.errors import QuoinError
+from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
+from shardd.contract.errors import ConfigurationError, QuoinError
 
 PROBE_S = 0.3
 
 
+class NoKeyError(QuoinError):
+    """The cluster has no key for what is asked; the message says what would be one."""
+
+
 def print_env(cluster: Cluster, arguments: argparse.Namespace) -> None:
-    """What `eval` takes: the first key of the cluster and the endpoint of a gateway that listens."""
-    key = administrator.keys_of(cluster)[0]
+    """What `eval` takes: a key of the cluster, its first unless -key names one, and a gateway that listens."""
+    key = _key(cluster, arguments, "")
     node = next(
         (node for node in _asked(cluster, arguments) if _listens(node)), _asked(cluster, arguments)[0]
     )
-    for name, value in {
+    settings = {
         "AWS_ACCESS_KEY_ID": key.access_key_id,
         "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
-        "AWS_ENDPOINT_URL": f"http://{node.host}:{node.s3_port}",
+        "AWS_ENDPOINT_URL": cluster.endpoint(node),
         "AWS_DEFAULT_REGION": cluster.region,
-    }.items():
+    }
+    if cluster.gateway.tls_authority is not None:
+        settings["AWS_CA_BUNDLE"] = str(cluster.gateway.tls_authority)
+    for name, value in settings.items():
         print(f"export {name}={shlex.quote(value)}")
 
 
 def print_status(cluster: Cluster, arguments: argparse.Namespace) -> None:
     """The nodes as a gateway sees them, and what awaits repair."""
-    key = administrator.keys_of(cluster)[0]
-    status = client.ask(_asked(cluster, arguments), key, cluster.region, "/-/admin/status")
+    key = _key(cluster, arguments, "admin:Status")
+    status = client.ask(cluster, _asked(cluster, arguments), key=key, path="/-/admin/status")
     if arguments.json:
         print(json.dumps(status, indent=2))
         return
@@ -42,7 +53,11 @@ def print_status(cluster: Cluster, arguments: argparse.Namespace) -> None:
 
 
 def print_check(cluster: Cluster, arguments: argparse.Namespace) -> None:
-    """The file was read without a fault, or this would not be reached."""
+    """The file was read without a fault, or this would not be reached; is the certificate that it names one?"""
+    try:
+        Certificate.from_config(cluster.gateway)
+    except ConfigurationError as error:
+        flags.refuse(f"{arguments.config}: {error}")
     rs = cluster.rs
     print(f"{arguments.config}: {len(cluster.nodes)} nodes, RS({rs.data},{rs.parity}): ok")
 
@@ -52,13 +67,36 @@ def parser() -> argparse.ArgumentParser:
     made = flags.parser("s3ctl", "Asks a cluster, and prints what its clients need.")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     env = commands.add_parser("env", help='endpoint and keys for a shell: eval "$(s3ctl env)"')
+    env.add_argument("-key", "--key", metavar="ID", help="the access key; the first of the file without it")
     env.set_defaults(run=print_env)
     status = commands.add_parser("status", help="the nodes: up, room, shards, version")
     status.add_argument("-json", "--json", action="store_true", help="for programs")
+    status.add_argument(
+        "-key", "--key", metavar="ID", help="the access key to ask with; one that may without it"
+    )
     status.set_defaults(run=print_status)
     check = commands.add_parser("check", help="whether cluster.toml is right")
     check.set_defaults(run=print_check)
     return made
+
+
+def _key(cluster: Cluster, arguments: argparse.Namespace, action: str) -> AuthConfig:
+    """The key that -key names, or the first that may do `action`, "" being what anyone may. Raises NoKeyError."""
+    keys = administrator.keys_of(cluster)
+    if arguments.key is not None:
+        named = [key for key in keys if key.access_key_id == arguments.key]
+        reason = f"no key {arguments.key}"
+    else:
+        accounts = Accounts.from_config(keys, os.environ)
+        named = [key for key in keys if not action or _may(accounts.find(key.access_key_id), action)]
+        reason = f'no key may; one with policy = [{{ bucket = "*", actions = ["{action}"] }}] may'
+    if not named:
+        raise NoKeyError(f"{arguments.config}: auth: {reason}")
+    return named[0]
+
+
+def _may(principal: Principal | None, action: str) -> bool:
+    return evaluate(principal, action, Resource()).allowed
 
 
 def _asked(cluster: Cluster, arguments: argparse.Namespace) -> tuple[NodeConfig, ...]:

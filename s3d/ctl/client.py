@@ -1,14 +1,21 @@
-"""Owns signed requests to the administrators' API of a running cluster: the first gateway that answers is asked."""
+"""Owns signed requests to the administrators' API of a running cluster: the first gateway that answers is asked.
+
+Over https a gateway is believed only with a certificate that is valid for the name that clients use; there is no way
+round that.
+"""
 
 import hashlib
 import http.client
 import json
+import socket
+import ssl
 import time
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from s3d.protocol import sigv4
-from shardd.contract.cluster import AuthConfig, NodeConfig
+from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 
 CONNECT_S: Final = 2.0
@@ -22,7 +29,7 @@ class NoAnswerError(QuoinError):
     """No gateway answers, or one answers with an error; the message says which."""
 
 
-def ask(nodes: Iterable[NodeConfig], key: AuthConfig, region: str, path: str) -> Any:
+def ask(cluster: Cluster, nodes: Iterable[NodeConfig], *, key: AuthConfig, path: str) -> Any:
     """The JSON document at `path` (as /-/admin/status) of the first of `nodes` whose gateway answers.
 
     Raises NoAnswerError where none can be reached, or one refuses.
@@ -30,29 +37,43 @@ def ask(nodes: Iterable[NodeConfig], key: AuthConfig, region: str, path: str) ->
     reasons = []
     for node in nodes:
         try:
-            return _ask(node, key, region, path)
+            return _ask(cluster, node, key=key, path=path)
         except OSError as error:
-            reasons.append(f"http://{node.host}:{node.s3_port}: {error.strerror or error}")
+            reasons.append(f"{cluster.endpoint(node)}: {error.strerror or error}")
     raise NoAnswerError("no gateway answers:\n  " + "\n  ".join(reasons))
 
 
-def _ask(node: NodeConfig, key: AuthConfig, region: str, path: str) -> Any:
+def _ask(cluster: Cluster, node: NodeConfig, *, key: AuthConfig, path: str) -> Any:
+    endpoint = cluster.endpoint(node)
     connection = http.client.HTTPConnection(node.host, node.s3_port, timeout=CONNECT_S)
     try:
-        headers = signed_headers(key, region, path, host=f"{node.host}:{node.s3_port}", now_s=time.time())
+        if endpoint.startswith("https:"):
+            connection.sock = _secured(cluster, node)
+        headers = signed_headers(
+            key, cluster.region, path, host=f"{node.host}:{node.s3_port}", now_s=time.time()
+        )
         connection.request("GET", path, headers=headers)
         reply = connection.getresponse()
         body = reply.read(REPLY_SIZE_MAX)
     except http.client.HTTPException as error:
-        raise NoAnswerError(
-            f"http://{node.host}:{node.s3_port}: not the answer of a gateway: {error!r}"
-        ) from error
+        raise NoAnswerError(f"{endpoint}: not the answer of a gateway: {error!r}") from error
     finally:
         connection.close()
     if reply.status != 200:
         said = body[:500].decode(errors="replace")
-        raise NoAnswerError(f"http://{node.host}:{node.s3_port}{path}: {reply.status} {said}")
+        raise NoAnswerError(f"{endpoint}{path}: {reply.status} {said}")
     return json.loads(body)
+
+
+def _secured(cluster: Cluster, node: NodeConfig) -> ssl.SSLSocket:
+    """A connection to a gateway that has shown its certificate. Raises OSError, of which SSLError is one."""
+    context = ssl.create_default_context(cafile=cluster.gateway.tls_authority)
+    plain = socket.create_connection((node.host, node.s3_port), timeout=CONNECT_S)
+    try:
+        return context.wrap_socket(plain, server_hostname=urlsplit(cluster.endpoint(node)).hostname)
+    except OSError:
+        plain.close()
+        raise
 
 
 def signed_headers(key: AuthConfig, region: str, path: str, *, host: str, now_s: float) -> dict[str, str]:

@@ -158,3 +158,10 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if entry.id == node:
                 return entry
         raise KeyError(node)
+
+    def endpoint(self, node: NodeConfig) -> str:
+        """The URL of a node's gateways; over TLS by a name that their certificate has."""
+        host = f"[{node.host}]" if ":" in node.host else node.host
+        if self.gateway.tls_certificate is None:
+            return f"http://{host}:{node.s3_port}"
+        return f"https://{self.gateway.domains[0] if self.gateway.domains else host}:{node.s3_port}"

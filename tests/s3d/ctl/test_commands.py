@@ -8,7 +8,9 @@ import pytest
 from s3d.access import administrator
 from s3d.ctl import tables
 from s3d.ctl.__main__ import main
+from shardd.contract.cluster import AuthConfig
 from shardd.contract.cluster_file import load
+from tests.s3d.web_certificates import WebAuthority
 
 TEXT = """version = "1.0"
 region = "eu-central-1"
@@ -61,6 +63,72 @@ def test_a_secret_with_signs_of_the_shell_is_quoted(config: Path, capsys: Output
         check=True,
     )
     assert shell.stdout == "it's $HOME `x`"
+
+
+def test_env_of_a_store_with_a_certificate(config: Path, capsys: Output) -> None:
+    authority = WebAuthority(config.parent)
+    files = authority.files()
+    tls = f'[gateway]\ntls_certificate = "{files.certificate.name}"\ntls_key = "{files.key.name}"\n'
+    config.write_text(TEXT + tls)
+    assert main(["-config", str(config), "env"]) == 0
+    printed = capsys.readouterr().out
+    assert "export AWS_ENDPOINT_URL=https://127.0.0.1:2\n" in printed and "AWS_CA_BUNDLE" not in printed
+    config.write_text(TEXT + tls + 'tls_authority = "authority.pem"\ndomains = ["s3.example.com"]\n')
+    assert main(["-config", str(config), "env"]) == 0
+    printed = capsys.readouterr().out
+    assert "export AWS_ENDPOINT_URL=https://s3.example.com:2\n" in printed
+    assert f"export AWS_CA_BUNDLE={authority.path}\n" in printed
+
+
+def test_check_looks_at_the_certificate(config: Path, capsys: Output) -> None:
+    authority = WebAuthority(config.parent)
+    files, other = authority.files(), authority.files()
+    text = f'{TEXT}[gateway]\ntls_certificate = "{files.certificate.name}"\ntls_key = "{other.key.name}"\n'
+    config.write_text(text)
+    with pytest.raises(SystemExit) as caught:
+        main(["-config", str(config), "check"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        f"{config}: gateway.tls_key: {other.key}: is not the key of {files.certificate}\n"
+    )
+
+
+KEYS = "".join(
+    f'[[auth]]\naccess_key_id = "{name}"\nsecret_access_key = "12345678"\n{policy}\n'
+    for name, policy in (
+        ("NOTHING", ""),
+        ("READER", 'policy = [{ bucket = "*", actions = ["s3:Get*"] }]'),
+        ("ELSEWHERE", 'policy = [{ bucket = "b", actions = ["*"] }]'),
+        ("ADMIN", 'policy = [{ bucket = "*", actions = ["admin:*"] }]'),
+        ("ALL", 'policy = [{ bucket = "*", actions = ["*"] }]'),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "asks"), [(["status"], "ADMIN"), (["status", "-key", "READER"], "READER"), (["env"], "NOTHING")]
+)
+def test_status_is_asked_with_a_key_that_may(
+    config: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, words: list[str], asks: str
+) -> None:
+    asked: list[str] = []
+
+    def ask(*_: object, key: AuthConfig, path: str) -> object:
+        asked.append(key.access_key_id)
+        return {"nodes": [], "degraded_blobs": 0, "condemned": 0, "writable": True}
+
+    monkeypatch.setattr("s3d.ctl.client.ask", ask)
+    config.write_text(TEXT + KEYS)
+    assert main(["-config", str(config), *words]) == 0
+    assert asked == [asks] or f"AWS_ACCESS_KEY_ID={asks}\n" in capsys.readouterr().out
+
+
+def test_no_key_may_ask(config: Path, capsys: Output) -> None:
+    config.write_text(TEXT + '[[auth]]\naccess_key_id = "NOTHING"\nsecret_access_key = "12345678"\n')
+    assert main(["-config", str(config), "status"]) == 1
+    assert 'one with policy = [{ bucket = "*", actions = ["admin:Status"] }] may' in capsys.readouterr().err
+    assert main(["-config", str(config), "status", "-key", "NOBODY"]) == 1
+    assert "no key NOBODY" in capsys.readouterr().err
 
 
 def test_before_the_first_start_it_says_what_makes_the_key(config: Path, capsys: Output) -> None:
