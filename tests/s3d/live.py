@@ -21,7 +21,7 @@ from s3d.metadata.log import LocalLog
 from s3d.metadata.state import State
 from s3d.operations.call import Store
 from shardd.contract.blobs import NodeId, new_blob_id
-from shardd.contract.cluster import AuthConfig, Cluster, GatewayConfig, NodeConfig, PolicyConfig
+from shardd.contract.cluster import AuthConfig, Cluster, GatewayConfig, LimitConfig, NodeConfig, PolicyConfig
 from tests.s3d.blobs import conftest as blobs
 from tests.s3d.blobs.fake_node import FakeNode
 from tests.s3d.protocol.signing import ACCESS_KEY, NOW_S, SECRET, Wire, signed
@@ -102,7 +102,7 @@ class Live:
         target = quote(path, safe="/-_.~") + (f"?{encoded}" if encoded else "")
         sent = dict(headers or {})
         if not key:
-            wire = Wire(method, target, (("Host", "127.0.0.1:8081"), *sent.items()))
+            wire = Wire(method, target, tuple(({"Host": "127.0.0.1:8081"} | sent).items()))
         else:
             at_s = self.clock[0]
             wire = signed(
@@ -149,14 +149,26 @@ async def read_answer(reader: asyncio.StreamReader, method: str = "GET") -> Answ
 
 
 @asynccontextmanager
-async def gateway(folder: Path, *, auto_create: bool = False) -> AsyncIterator[Live]:
+async def gateway(
+    folder: Path,
+    *,
+    auto_create: bool = False,
+    domains: tuple[str, ...] = (),
+    limits: tuple[LimitConfig, ...] = (),
+) -> AsyncIterator[Live]:
     """A gateway over five nodes in memory, RS(3,2), with the buckets `configured` and `public` of its file."""
     clock = [float(NOW_S)]
     async with blobs.store() as stored:
         state = State.open(folder / "metadata", 1 << 30)
         log = LocalLog(state)
         nodes = tuple(NodeConfig(number, "127.0.0.1", 9_000 + number, folder) for number in stored.nodes)
-        cluster = Cluster("1.0", nodes, auth=AUTH, gateway=GatewayConfig(auto_create_buckets=auto_create))
+        cluster = Cluster(
+            "1.0",
+            nodes,
+            auth=AUTH,
+            gateway=GatewayConfig(auto_create_buckets=auto_create, domains=domains),
+            limits=limits,
+        )
         store = Store(
             cluster,
             log,
