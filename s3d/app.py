@@ -13,8 +13,8 @@ from s3d.http_parser import HttpProcessingError, LineTooLong
 from s3d.message import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
 from s3d.metadata.state import StateFullError
-from s3d.operations.authorise import authorise, check_owner, make_missing
-from s3d.operations.call import Call, RawBody, Store
+from s3d.operations.authorise import authorise, check_owner, make_missing, record_disbelief
+from s3d.operations.call import Call, Store
 from s3d.operations.cors import shared_with
 from s3d.operations.posts import open_form
 from s3d.operations.reply import Reply, xml_reply
@@ -26,6 +26,9 @@ from s3d.protocol.routing import Handler, Request, is_admin_target, parse_header
 from s3d.protocol.signature import PayloadMode, Verified, Verifier
 
 log = logging.getLogger(__name__)
+
+# What a handler meets only when it reads: a body that is not the one that was signed.
+_OF_SIGNED_BODIES: Final = ("SignatureDoesNotMatch", "XAmzContentSHA256Mismatch")
 
 _UNSIGNED: Final = Verified(Mechanism.ANONYMOUS, PayloadMode.UNSIGNED)
 
@@ -59,7 +62,7 @@ class App:
             else:
                 call, handler = await self._admit(message, request_id, hosted)
                 name = call.operation.name
-                reply = await handler(call)
+                reply = await self._perform(call, handler)
         except S3Error as error:
             reply = self._refusal(error, message.target, request_id)
         except BodySilentError:
@@ -103,29 +106,22 @@ class App:
         operation = self._router.resolve(
             replace(request, target=replace(target, query={})) if preflight else request
         )
-        verified = _UNSIGNED if preflight else self._verifier.verify(request, now_s=now_us / 1_000_000)
-        body: RawBody = message.body
-        if operation.name == "PostObject":
-            verifier = self._verifier
-            request, verified, body = await open_form(
-                request, verified, body, verifier=verifier, now_s=now_us / 1_000_000
-            )
-        principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
-        if self.limits is not None:
-            account = "" if principal is None else principal.account
-            self.limits.spend(account, operation.permission, now_us / 1_000_000)
         call = Call(
             operation,
             request,
-            verified,
-            principal,
-            body,
+            _UNSIGNED,
+            None,
+            message.body,
             self._store,
             now_us,
             remote=message.remote,
             secure=message.secure,
             request_id=request_id,
         )
+        if not preflight:
+            await self._identify(call)
+        if self.limits is not None:
+            self.limits.spend(call.account, operation.permission, now_us / 1_000_000)
         if preflight and operation.handler is not None:
             return call, operation.handler
         try:
@@ -134,10 +130,35 @@ class App:
             if error.code != "NoSuchBucket" or not await make_missing(call):
                 raise
             authorise(call)
-        check_owner(call.row, request.headers.get("x-amz-expected-bucket-owner"))
+        check_owner(call.row, call.request.headers.get("x-amz-expected-bucket-owner"))
         if operation.handler is None:
             raise S3Error("NotImplemented", f"{operation.name} is not implemented.")
         return call, operation.handler
+
+    async def _identify(self, call: Call) -> None:
+        """Note who sent a call, by its signature or by that of the form in its body. Raises S3Error."""
+        now_s = call.now_us / 1_000_000
+        try:
+            call.verified = self._verifier.verify(call.request, now_s=now_s)
+            if call.operation.name == "PostObject":
+                call.request, call.verified, call.body = await open_form(
+                    call.request, call.verified, call.body, verifier=self._verifier, now_s=now_s
+                )
+        except S3Error as error:
+            record_disbelief(call, error)
+            raise
+        if call.verified.access_key:
+            call.principal = self._store.accounts.find(call.verified.access_key)
+
+    async def _perform(self, call: Call, handler: Handler) -> Reply:
+        """The reply of a call's handler. Raises S3Error and what else it does."""
+        try:
+            reply: Reply = await handler(call)
+        except S3Error as error:
+            if error.code in _OF_SIGNED_BODIES:
+                record_disbelief(call, error)
+            raise
+        return reply
 
     def _refusal(self, error: S3Error, target: str, request_id: str) -> Reply:
         if error.status == 304:

@@ -247,6 +247,17 @@ def _conclude(call: Call, action: str, bucket: str, key: str, decision: Decision
         raise S3Error("AccessDenied")
 
 
+def record_disbelief(call: Call, error: S3Error) -> None:
+    """Put into the audit log that a call, or its body, is not from whom it says that it is.
+
+    A key id that is somebody's is told; any other may be a secret in the wrong place.
+    """
+    claimed = error.extras.get("AWSAccessKeyId", "") if error.code == "SignatureDoesNotMatch" else ""
+    reason = f"{error.code}, as {claimed}" if claimed else error.code
+    target = call.request.target
+    record(call, call.operation.permission, target.bucket, target.key, Decision(False, reason))
+
+
 def record(call: Call, action: str, bucket: str, key: str, decision: Decision) -> None:
     """Put a decision into the audit log."""
     principal = call.principal

@@ -15,7 +15,16 @@ from s3d.operations.reply import Reply
 from s3d.operations.settings import ACL
 from s3d.protocol.routing import Request, parse_target
 from tests.s3d.live import Live
-from tests.s3d.protocol.signing import SECRET
+from tests.s3d.protocol.signing import (
+    ACCESS_KEY,
+    SECRET,
+    Chunks,
+    Wire,
+    presigned,
+    signed,
+    signed_v2,
+    streaming,
+)
 
 SECOND, ANYBODY, READER, NOTHING = "AKSECOND", "", "AKREADER", "AKNOTHING"
 
@@ -157,6 +166,52 @@ async def test_every_decision_is_there_and_no_secret(live: Live, tmp_path: Path)
     text = (tmp_path / "audit").read_text().lower()
     for secret in ("signature", "credential", "metadata-value", SECRET.lower()):
         assert secret not in text
+
+
+def said_of(lines: list[dict[str, Any]]) -> tuple[object, ...]:
+    """What the last line of the audit log says of a request that was not believed."""
+    line = lines[-1]
+    assert line["allowed"] is False
+    return line["operation"], line["action"], line["object"], line["access_key"], line["reason"]
+
+
+async def test_who_is_not_believed_is_in_the_audit_log(live: Live, tmp_path: Path) -> None:
+    wrong = signed("PUT", "/bucket/key", secret="wrong")
+    refused: dict[Wire, str] = {
+        wrong: f"SignatureDoesNotMatch, as {ACCESS_KEY}",
+        signed_v2(
+            "PUT", "/bucket/key", keys=(ACCESS_KEY, "wrong")
+        ): f"SignatureDoesNotMatch, as {ACCESS_KEY}",
+        signed_v2("PUT", "/bucket/key", keys=(SECRET, "wrong")): "InvalidAccessKeyId",
+        presigned("PUT", "/bucket/key", at_s=0): "AccessDenied",
+        signed("PUT", "/bucket/key", at_s=0): "RequestTimeTooSkewed",
+        wrong.with_header("Authorization", f"Bearer {SECRET}"): "InvalidArgument",
+        wrong.with_header("Authorization", f"AWS4-HMAC-SHA256 {SECRET}"): "AuthorizationHeaderMalformed",
+    }
+    for wire, reason in refused.items():
+        assert (await live.send(wire)).status in (400, 403)
+        assert said_of(audit(tmp_path, live)) == ("PutObject", "s3:PutObject", "key", "", reason)
+    text = (tmp_path / "audit").read_text().lower()
+    assert (
+        SECRET.lower() not in text
+        and "signature=" not in text
+        and wrong.header("Authorization")[-64:] not in text
+    )
+
+
+async def test_a_body_that_nobody_signed_is_in_the_audit_log(live: Live, tmp_path: Path) -> None:
+    assert (
+        await live.send(signed("PUT", "/bucket/key", body=b"one"), b"two")
+    ).code == "XAmzContentSHA256Mismatch"
+    who = ("PutObject", "s3:PutObject", "key", ACCESS_KEY)
+    assert said_of(audit(tmp_path, live)) == (*who, "XAmzContentSHA256Mismatch")
+    wire, verified = streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", 3, target="/bucket/key")
+    body = Chunks(verified).body(b"one", 3).replace(b"one", b"two")
+    assert (await live.send(wire, body)).code == "SignatureDoesNotMatch"
+    assert said_of(audit(tmp_path, live)) == (*who, "SignatureDoesNotMatch")
+    before = len(audit(tmp_path, live))
+    assert (await live.ask("GET", "/bucket/absent")).status == 404
+    assert len(audit(tmp_path, live)) == before + 1
 
 
 async def test_an_object_acl_stands_though_the_bucket_has_no_documents(live: Live) -> None:
