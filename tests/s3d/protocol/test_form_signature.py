@@ -1,35 +1,22 @@
 """Who sent a form: botocore signs it, we judge; one claim at most, and what is changed in it is not believed."""
 
 from typing import Any
-from unittest import mock
 
 import pytest
-from botocore.auth import HmacV1PostAuth, S3SigV4PostAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from s3d.protocol.authorization import Mechanism
 from s3d.protocol.errors import S3Error
 from s3d.protocol.signature import PayloadMode, Verified
+from tests.s3d.forms import signed_fields
 from tests.s3d.protocol.signing import ACCESS_KEY, NOW_S, REGION, SECRET, VERIFIER, presigned, signed
 
 AROUND = Verified(Mechanism.ANONYMOUS, PayloadMode.UNSIGNED)
 QUERY = "AuthorizationQueryParametersError"
 
 
-def fields(
-    version: int, *, keys: tuple[str, str] = (ACCESS_KEY, SECRET), region: str = REGION
-) -> dict[str, str]:
+def fields(version: int, *, keys: tuple[str, str] = (ACCESS_KEY, SECRET)) -> dict[str, str]:
     """The fields that sign a policy, by names in lower case."""
-    request = AWSRequest("POST", "http://h/b")
-    request.context["s3-presign-post-policy"] = {"conditions": []}
-    request.context["timestamp"] = "20251121T080000Z"
-    credentials = Credentials(*keys)
-    signer: Any = S3SigV4PostAuth(credentials, "s3", region) if version == 4 else HmacV1PostAuth(credentials)
-    with mock.patch("botocore.auth.get_current_datetime") as now:
-        now.return_value.strftime.return_value = "20251121T080000Z"
-        signer.add_auth(request)
-    said = request.context["s3-presign-post-fields"]
+    said = signed_fields({"conditions": []}, version=version, keys=keys)
     return {name.lower(): value for name, value in said.items()}
 
 
