@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from s3d.connection import FIRST_BYTE_S, HEAD_S, KEEP_ALIVE_S
-from s3d.listener import Listener
+from s3d.listener import Listener, network_of
 from s3d.message import BODY_IDLE_S, BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
@@ -305,6 +305,45 @@ async def test_over_the_limit_of_connections_nobody_is_served() -> None:
         writer.write(HEAD % 3)
         assert (await reply_of(reader))[1] == b"/3"
         writer.close()
+
+
+async def test_one_address_does_not_take_all_connections() -> None:
+    async with talking(echo, connections_max=3, connections_per_ip_max=1) as talk:
+        reader, writer = await talk.client()
+        writer.write(HEAD % 1)
+        await reply_of(reader)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            second, other = await talk.client()
+            other.write(HEAD % 2)
+            await second.readexactly(1)
+        other.close()
+        elsewhere, third = await asyncio.open_connection("127.0.0.1", talk.port, local_addr=("127.0.0.2", 0))
+        third.write(HEAD % 3)
+        assert (await reply_of(elsewhere))[1] == b"/3"
+        writer.close()
+        await until(lambda: talk.listener.connections == 1)
+        reader, writer = await talk.client()  # the place is free again
+        writer.write(HEAD % 4)
+        assert (await reply_of(reader))[1] == b"/4"
+        for each in (writer, third):
+            each.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("", "", True),
+    ],
+)
+def test_whom_connections_are_counted_for(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) == same
 
 
 async def test_the_end_lets_requests_finish_and_cuts_what_does_not() -> None:

@@ -57,6 +57,21 @@ def test_what_is_not_named_has_its_default(tmp_path: Path) -> None:
     assert cluster.buckets[0].region == cluster.region == "us-east-1"
 
 
+def test_files_of_tls_are_beside_the_file_and_name_the_endpoints(tmp_path: Path) -> None:
+    names = ("tls_certificate", "tls_key", "tls_authority")
+    for name in names:
+        (tmp_path / name).touch()
+    named = "[gateway]\n" + "".join(f'{name} = "{name}"\n' for name in names)
+    plain, cluster = load(written(tmp_path, TWO)), load(written(tmp_path, TWO + named))
+    assert [getattr(cluster.gateway, name) for name in names] == [tmp_path / name for name in names]
+    assert plain.endpoint(plain.nodes[1]) == "http://127.0.0.1:8082"
+    assert cluster.endpoint(cluster.nodes[1]) == "https://127.0.0.1:8082"
+    cluster = load(written(tmp_path, TWO + named + 'domains = ["s3.example.com", "localhost"]\n'))
+    assert cluster.endpoint(cluster.nodes[1]) == "https://s3.example.com:8082"
+    cluster = load(written(tmp_path, TWO.replace("127.0.0.1", "::1")))
+    assert cluster.endpoint(cluster.nodes[0]) == "http://[::1]:8081"
+
+
 def test_one_node_without_parity_is_a_cluster(tmp_path: Path) -> None:
     one = 'version = "1.0"\n[rs]\ndata = 1\nparity = 0\n' + NODE.format(id=1, port=9991)
     assert load(written(tmp_path, one)).rs.spare == 0
@@ -144,6 +159,43 @@ REFUSED = {
         "auth[0].secret_access_key: a secret has",
     ),
     "absent secret file": (TWO + AUTH + 'secret_access_key_file = "gone"\n', "No such file or directory"),
+    "a limit without a rate": (
+        TWO + "[[limits]]\nburst = 1\n",
+        "limits[0].requests_per_s: missing (line 15)",
+    ),
+    "a limit of nothing": (
+        TWO + "[[limits]]\nrequests_per_s = 0\n",
+        "limits[0].requests_per_s: expected float > 0.0 (line 16)",
+    ),
+    "a limit of an account in words": (
+        TWO + '[[limits]]\nrequests_per_s = 1\naccount_id = "alice"\n',
+        "limits[0].account_id: expected str matching regex",
+    ),
+    "a domain with a port": (
+        TWO + '[gateway]\ndomains = ["s3.example.com:80"]\n',
+        "gateway.domains[0]: expected",
+    ),
+    "a domain in capitals": (
+        TWO + '[gateway]\ndomains = ["S3.example.com"]\n',
+        "gateway.domains[0]: expected",
+    ),
+    "an empty domain": (TWO + '[gateway]\ndomains = [""]\n', "gateway.domains[0]: expected"),
+    "a certificate without its key": (
+        TWO + '[gateway]\ntls_certificate = "cluster.toml"\n',
+        "gateway.tls_key: is needed beside tls_certificate (line 15)",
+    ),
+    "a key without its certificate": (
+        TWO + '[gateway]\ntls_key = "cluster.toml"\n',
+        "gateway.tls_certificate: is needed beside tls_key (line 15)",
+    ),
+    "an authority alone": (
+        TWO + '[gateway]\ntls_authority = "cluster.toml"\n',
+        "gateway.tls_certificate: is needed beside tls_authority (line 15)",
+    ),
+    "an absent key": (
+        TWO + '[gateway]\ntls_certificate = "cluster.toml"\ntls_key = "gone"\n',
+        "/gone: no such file (line 17)",
+    ),
     "policy without actions": (
         TWO + AUTH + 'secret_access_key = "12345678"\npolicy = [{ bucket = "b" }]\n',
         "auth[0].policy[0].actions: missing (line 18)",
