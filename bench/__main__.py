@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from bench import floors, quic
+from bench import beside, floors, listing, pairs, quic
 from bench.drive import Address, Driver
 from bench.measure import Bench, Figure, Server
+from bench.pairs import Pair
 from bench.processes import PeakMemory, memory, tree
+from bench.rebuild import rebuild
 from bench.report import Report
 from bench.requests import Target
 from bench.signing import Credentials
@@ -27,17 +29,21 @@ from bench.store import OwnStore
 
 IDLE_S = 3.0
 
-Row = TypeVar("Row", floors.Floor, Figure)
+Row = TypeVar("Row", floors.Floor, Figure, Pair)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures, prints the table, writes the JSON. Exit status 1 where any request failed."""
+    """Measures, prints the table, writes the JSON. 1 where a request failed, or a comparison does not hold."""
     options = _parser().parse_args(arguments)
     console = Console(width=max(200, Console().width))
     with tempfile.TemporaryDirectory(prefix="quoin-bench-", dir=options.folder) as name:
         folder = Path(name)
+        if options.listing or options.beside:
+            return _compare(options, folder, console)
         taken = (
-            [] if options.no_floors else list(_narrated(chain(floors.every(folder), quic.floors()), console))
+            []
+            if options.no_floors
+            else list(_narrated(chain(floors.every(folder), quic.floors(), (rebuild(folder),)), console))
         )
         if options.endpoint:
             report = _measure_foreign(options, taken, console)
@@ -47,6 +53,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(report.as_json(), indent=1))
     return 1 if any(figure.failures for figure in report.figures) else 0
+
+
+def _compare(options: argparse.Namespace, folder: Path, console: Console) -> int:
+    """The modes that hold one thing against another: their rows, as they come and as a table."""
+    if options.listing:
+        found = _listing(options, folder)
+        base, other = f"{listing.FEW_KEYS:,} keys", f"{options.listing:,}"
+    else:
+        found = beside.compare(
+            folder,
+            options.beside.resolve(),
+            rounds=options.rounds,
+            server_of=_server_of,
+            bench_of=lambda server: _bench(server, options),
+        )
+        base, other = "older", "this"
+    rows = list(_narrated(found, console))
+    console.print(pairs.table("In turns, the best of all rounds", rows, base=base, other=other))
+    if options.json:
+        options.json.write_text(json.dumps([row.as_json() for row in rows], indent=1))
+    return 0 if all(row.held for row in rows) else 1
+
+
+def _listing(options: argparse.Namespace, folder: Path) -> Iterator[Pair]:
+    with OwnStore(folder) as store:
+        server = _server_of(store, _bucket_name())
+        now_us = time.time_ns() // 1_000
+        yield from listing.compare(server, store.state_path, keys=options.listing, now_us=now_us)
+
+
+def _server_of(store: OwnStore, bucket: str) -> Server:
+    """A store and a new bucket in it."""
+    target = Target([_address(url) for url in store.endpoints], store.credentials, bucket)
+    _create_bucket(target)
+    return Server(target, store.pids())
 
 
 def _measure_foreign(options: argparse.Namespace, taken: list[floors.Floor], console: Console) -> Report:
@@ -62,15 +103,12 @@ def _measure_own(
     options: argparse.Namespace, taken: list[floors.Floor], folder: Path, console: Console
 ) -> Report:
     with OwnStore(folder) as store:
-        target = Target(
-            [_address(url) for url in store.endpoints], store.credentials, options.bucket or _bucket_name()
-        )
-        _create_bucket(target)
-        report = _measure(Server(target, store.pids()), options, taken, console)
+        server = _server_of(store, options.bucket or _bucket_name())
+        report = _measure(server, options, taken, console)
         if options.no_losses:
             return report
         store.lose_two()
-        left = replace(target, addresses=[_address(url) for url in store.endpoints])
+        left = replace(server.target, addresses=[_address(url) for url in store.endpoints])
         bench = _bench(Server(left, store.pids()), options)
         degraded = list(_narrated(bench.short_of_nodes(", two nodes down"), console))
         return replace(report, figures=[*report.figures, *degraded])
@@ -136,6 +174,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, help="write everything there, too")
     parser.add_argument("--largest", type=int, default=64 << 20, help="no bodies of more bytes than this")
+    parser.add_argument(
+        "--listing", type=int, metavar="KEYS", help="pages of a bucket of so many keys beside one of few"
+    )
+    parser.add_argument(
+        "--beside", type=Path, metavar="CHECKOUT", help="an older checkout of this project: both in turns"
+    )
+    parser.add_argument("--rounds", type=int, default=4, help="how often each has its turn beside another")
     parser.add_argument("--no-floors", action="store_true", help="skip the machine's floors")
     parser.add_argument("--no-losses", action="store_true", help="skip the phases with two nodes down")
     return parser

@@ -74,7 +74,7 @@ class Bench:
     more than `largest_bytes` are left out."""
 
     def __init__(self, server: Server, *, scale: float, keys: int, largest_bytes: int) -> None:
-        self._target, self._roots = server.target, server.pids
+        self._server, self._target = server, server.target
         self._scale, self._keys = scale, keys
         self._sizes = [size for size in SIZES if size.bytes <= largest_bytes]
         self._seed = os.urandom(64 * MIB)
@@ -149,18 +149,23 @@ class Bench:
         return self._measured(name, jobs, 1, 0)
 
     def _measured(self, name: str, jobs: Sequence[Job], workers: int, body_bytes: int) -> Figure:
-        pids = tree(self._roots)
-        with Driver(self._target.addresses, workers) as driver:
-            server_s, client_s = cpu_s(pids), time.process_time()
-            run = driver.run(jobs)
-            spent = Spent(cpu_s(pids) - server_s, time.process_time() - client_s)
-        return figure(name, run, spent, workers=workers, body_bytes=body_bytes)
+        return measured(self._server, name, jobs, workers=workers, body_bytes=body_bytes)
 
     def _count(self, size: Size) -> int:
         return max(size.workers, int(size.count * self._scale))
 
     def _body(self, size: Size) -> Body:
         return Body(self._seed[: size.bytes])
+
+
+def measured(server: Server, name: str, jobs: Sequence[Job], *, workers: int, body_bytes: int) -> Figure:
+    """Runs the jobs over as many connections; bodies of `body_bytes` each, 0 where they do not count."""
+    pids = tree(server.pids)
+    with Driver(server.target.addresses, workers) as driver:
+        server_s, client_s = cpu_s(pids), time.process_time()
+        run = driver.run(jobs)
+        spent = Spent(cpu_s(pids) - server_s, time.process_time() - client_s)
+    return figure(name, run, spent, workers=workers, body_bytes=body_bytes)
 
 
 def figure(name: str, run: Run, spent: Spent, *, workers: int, body_bytes: int) -> Figure:

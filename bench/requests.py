@@ -74,6 +74,10 @@ class Target:
     def page(self, number: int, prefix: str, after: str) -> Job:
         """One page of 1,000 keys behind `after`, by ListObjectsV2."""
         query = [("list-type", "2"), ("prefix", prefix), ("max-keys", "1000"), ("start-after", after)]
+        return self.listed(number, query)
+
+    def listed(self, number: int, query: Sequence[tuple[str, str]]) -> Job:
+        """A page of any list of the bucket."""
         return self._job(number, self._sign("GET", number, "", query=query))
 
     def create_bucket(self) -> Job:

@@ -12,8 +12,11 @@ LEFT = (1, 3, 5)
 class OwnStore:
     """Five nodes in `folder` under one launcher, as `bin/s3d` starts them; stopped when it is left."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, checkout: Path | None = None) -> None:
+        """`checkout`: whose store it is, where it is not this one's; bin/s3d there makes its own environment."""
         self._cluster = Cluster.create(folder, together=True)
+        if checkout is not None:
+            self._cluster.program = checkout / "bin/s3d"
 
     def __enter__(self) -> Self:
         self._cluster.start_all()
@@ -31,6 +34,11 @@ class OwnStore:
     def endpoints(self) -> list[str]:
         """The gateways of the nodes that are up."""
         return self._cluster.endpoints
+
+    @property
+    def state_path(self) -> Path:
+        """Where its metadata is."""
+        return self._cluster.folder / "data/metadata"
 
     def pids(self) -> list[int]:
         """Every process of the store, launchers too."""

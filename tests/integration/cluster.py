@@ -73,6 +73,7 @@ class Cluster:
         settings: str = "",
     ) -> None:
         self.folder, self.together = folder, together
+        self.program = ROOT / "bin/s3d"
         self.nodes = tuple(range(1, nodes + 1))
         self.ports = dict(zip(self.nodes, free_ports(socket.SOCK_DGRAM, nodes), strict=True))
         self.s3_ports = dict(zip(self.nodes, free_ports(socket.SOCK_STREAM, nodes), strict=True))
@@ -245,9 +246,7 @@ class Cluster:
         return words[words.index(name) + 2]
 
     def _launch(self, node: int) -> subprocess.Popen[bytes]:
-        command = [str(ROOT / "bin/s3d"), "-config", str(self.config)] + (
-            ["-node", str(node)] if node else []
-        )
+        command = [str(self.program), "-config", str(self.config)] + (["-node", str(node)] if node else [])
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command, env=environment(), stdout=subprocess.PIPE, stderr=log, start_new_session=True
