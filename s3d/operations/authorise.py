@@ -108,6 +108,14 @@ def authorise_source(call: Call, name: str, key: str, version_id: str) -> Bucket
     return row
 
 
+def authorise_too(call: Call, view: View, permission: str) -> None:
+    """Hold `call` against a second permission on the object that it names. Raises AccessDenied."""
+    row, target = call.bucket, call.request.target
+    at = Named(target.key, target.query.get("versionId", ""))
+    action = action_on(permission, at.version_id)
+    _conclude(call, action, row.name, at.key, decide(call, view, action=action, row=row, at=at))
+
+
 def permits(call: Call, permission: str, key: str, version_id: str = "") -> bool:
     """May the caller do what takes `permission` on a key of the call's bucket that its document names?"""
     return permits_each(call, permission, (Named(key, version_id),))[0]

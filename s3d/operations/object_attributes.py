@@ -6,6 +6,7 @@ from typing import Final
 
 from s3d.metadata.rows import Slice, VersionRow
 from s3d.metadata.view import View
+from s3d.operations.authorise import authorise_too
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
 from s3d.operations.objects import find_version
@@ -20,7 +21,7 @@ Asked = Callable[[Call, View, VersionRow], str]
 
 
 async def get_object_attributes(call: Call) -> Reply:
-    """GetObjectAttributes: those that x-amz-object-attributes names, which must name one at least."""
+    """GetObjectAttributes: those that x-amz-object-attributes names, for who may read the object as well."""
     named = [name.strip() for name in call.header("x-amz-object-attributes").split(",") if name.strip()]
     if not named or any(name not in _ATTRIBUTES for name in named):
         raise S3Error(
@@ -28,6 +29,7 @@ async def get_object_attributes(call: Call) -> Reply:
         )
     with call.store.state.view() as view:
         version = find_version(call, view)
+        authorise_too(call, view, "s3:GetObject")
         parts = [told(call, view, version) for name, told in _ATTRIBUTES.items() if name in named]
     headers = [("Last-Modified", http_date(version.modified_us // 1_000_000))]
     if call.bucket.versioning:

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 
 from tests.s3d.live import Answer, Live
+from tests.s3d.operations.test_authorise import allow
 from tests.s3d.operations.test_multipart import BIG, LAST, begin, complete, send
 
 EVERYTHING = "ETag,Checksum,ObjectParts,StorageClass,ObjectSize"
@@ -87,3 +88,21 @@ async def test_what_cannot_be_asked(live: Live, names: str, headers: dict[str, s
 
 async def test_what_is_not_there(live: Live) -> None:
     assert (await attributes(live)).code == "NoSuchKey"
+
+
+@pytest.mark.parametrize("version", ["", "Version"])
+async def test_it_takes_the_right_to_read_the_object_too(live: Live, version: str) -> None:
+    """Each alone is not enough, and a version has its own two (S3 API reference, GetObjectAttributes)."""
+    await live.ok("PUT", "/bucket/key", b"body")
+    query = "versionId=null" if version else ""
+    both = (f"s3:GetObject{version}", f"s3:GetObject{version}Attributes")
+    for actions, status in ((both[:1], 403), (both[1:], 403), (both, 200)):
+        await live.ok("PUT", "/bucket", allow(*actions), query="policy")
+        answer = await live.ask(
+            "GET",
+            "/bucket/key",
+            query=f"attributes&{query}",
+            headers={"x-amz-object-attributes": "ETag"},
+            key="AKSECOND",
+        )
+        assert answer.status == status, actions
