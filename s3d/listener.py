@@ -103,9 +103,12 @@ class Listener:
 
     async def sweep(self) -> None:
         """Once a second, end every connection whose client has been silent for too long. Runs until cancelled."""
+        loop = (
+            asyncio.get_running_loop()
+        )  # it may run long before there is a client: nodes are waited for first
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self._loop.time()
+            now = loop.time()
             for connection in self.serving:
                 connection.sweep(now)
 

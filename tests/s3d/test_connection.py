@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from s3d.connection import FIRST_BYTE_S, HEAD_S, KEEP_ALIVE_S
-from s3d.listener import Listener, network_of
+from s3d.listener import network_of
 from s3d.message import BODY_IDLE_S, BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
@@ -381,14 +381,3 @@ def test_a_header_cannot_make_another() -> None:
     assert head_bytes(Reply(204, length=-1), b"D: e\r\n", keep=False) == (
         b"HTTP/1.1 204 No Content\r\nConnection: close\r\nD: e\r\n\r\n"
     )
-
-
-async def test_the_date_is_never_before_what_it_dates() -> None:
-    """A Last-Modified of this second must not be later than the Date beside it (RFC 9110, 8.8.2.1)."""
-    now = [1_000_000_000.9]
-    listener = Listener(echo, lambda error: Reply(400), connections_max=1, clock_s=lambda: now[0])
-    assert b"Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in listener.common_head()
-    now[0] += 0.2
-    assert b"Date: Sun, 09 Sep 2001 01:46:41 GMT\r\n" in listener.common_head()
-    now[0] += 0.5
-    assert listener.common_head() is listener.common_head()
