@@ -19,9 +19,9 @@ from s3d.access.audit import Audit
 from s3d.admin.counters import COUNTERS_VARIABLE, Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
-from s3d.blobs.repair import Repairer
 from s3d.blobs.store import Blobs
 from s3d.blobs.suspects import Suspects
+from s3d.blobs.upkeep import Upkeep
 from s3d.certificate import Certificate
 from s3d.listener import Listener
 from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, RegisterNode
@@ -42,7 +42,6 @@ from shardd.transport.tls import PeerIdentity
 
 STOP_GRACE_S: Final = 5.0
 CODING_THREADS: Final = 2
-REPAIR_LOCK: Final = "repair.lock"
 AUDIT_FOLDER: Final = "audit"
 TICK_S: Final = 1.0
 
@@ -78,7 +77,7 @@ class Gateway:
     app: App
     listener: Listener
     certificate: Certificate | None
-    repairer: Repairer
+    upkeep: Upkeep
 
     @classmethod
     def assemble(cls, cluster: Cluster, node: NodeConfig, worker: int) -> "Gateway":
@@ -107,17 +106,16 @@ class Gateway:
             connections_max=cluster.gateway.connections_max,
             connections_per_ip_max=cluster.gateway.connections_per_ip_max,
         )
-        repairer = Repairer(
+        upkeep = Upkeep(
             blobs.resources,
             ring,
             states=state,
             log=store.log,
             config=cluster.gateway,
-            lock=cluster.metadata.path / REPAIR_LOCK,
             suspects=suspects,
             now_us=_clock_us,
         )
-        return cls(clients, state, store, counters, app, listener, certificate, repairer)
+        return cls(clients, state, store, counters, app, listener, certificate, upkeep)
 
     async def close(self) -> None:
         """Let go of everything, once nothing of it runs."""
@@ -141,7 +139,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
             group.create_task(work, name=name)
             for name, work in (
                 ("fleet", fleet.run()),
-                ("repair", gateway.repairer.run()),
+                ("upkeep", gateway.upkeep.run()),
                 ("sweep", listener.sweep()),
                 ("tick", _tick(gateway)),
                 ("collector", collector.collect()),
@@ -206,7 +204,7 @@ async def _tick(gateway: Gateway) -> None:
 
     Runs until cancelled.
     """
-    store, work = gateway.store, gateway.repairer.counters
+    store = gateway.store
     known: dict[int, bytes] = {}
     while True:
         for node, status in store.blobs.fleet.statuses().items():
@@ -221,11 +219,7 @@ async def _tick(gateway: Gateway) -> None:
             else:
                 known[node] = status.incarnation
         gateway.counters.worked(
-            suspect_shards=work.suspect_shards,
-            mended_blobs=work.mended_blobs,
-            mended_shards=work.mended_shards,
-            failed_mends=work.failed_blobs,
-            swept_shards=work.swept_shards,
+            **gateway.upkeep.counts(),
             limited_requests=gateway.app.limits.refused if gateway.app.limits is not None else 0,
         )
         gateway.counters.save()

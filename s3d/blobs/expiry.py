@@ -2,26 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Protocol
 
+from s3d.blobs.states import States
 from s3d.metadata.commands import AbortUpload
 from s3d.metadata.log import Log
 from s3d.metadata.rows import UploadRow
-from s3d.metadata.view import Damaged, View
+from s3d.metadata.view import Damaged
 from shardd.contract.blobs import new_blob_id
 
 PAGE_ROWS = 64  # uploads that are looked at between two awaits
 LOOKS_A_LIFE = 100  # so that an upload outlives its time by one percent
 LOOK_INTERVAL_US_MAX = 3_600_000_000
-
-
-class States(Protocol):
-    """Where rows are read: metadata.state.State."""
-
-    def view(self) -> AbstractContextManager[View]:
-        """One consistent state; nothing is awaited inside."""
 
 
 def expired(upload: UploadRow, now_us: int, *, life_us: int) -> bool:

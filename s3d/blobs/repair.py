@@ -1,26 +1,23 @@
-"""Owns the work behind the requests: blobs mended, shards swept, old uploads ended, by one process of the machine."""
+"""Owns the work behind the requests: blobs mended, shards swept, old uploads ended, by one process at a time."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Protocol
 
 from s3d.blobs.expiry import Expiry
-from s3d.blobs.leadership import Leadership
+from s3d.blobs.lease import Lease
 from s3d.blobs.mending import Mending, mend, plan
 from s3d.blobs.pace import Pace
 from s3d.blobs.resources import Resources
+from s3d.blobs.states import States
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.sweeping import sweep
 from s3d.metadata.commands import MarkDegraded, Relocate, Swept
 from s3d.metadata.fields import Placement
 from s3d.metadata.log import Log
 from s3d.metadata.rows import RowError
-from s3d.metadata.view import View
 from s3d.placement.ring import Ring
 from shardd.contract.blobs import BlobId, NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
@@ -36,13 +33,6 @@ DAMAGED_MAX = 1_000  # rows that are spoken of
 FAILED_REST_S = 3.0  # after a round in which some blob could not be mended, though its nodes seemed there
 
 log = logging.getLogger(__name__)
-
-
-class States(Protocol):
-    """Where rows are read: metadata.state.State."""
-
-    def view(self) -> AbstractContextManager[View]:
-        """One consistent state; nothing is awaited inside."""
 
 
 @dataclass(slots=True)
@@ -66,7 +56,7 @@ class _Scan:
 
 
 class Repairer:
-    """Runs in every gateway; the one that holds the lock does the work, all of them file what their reads complain of.
+    """Runs in every gateway; the one that holds the lease does the work, all of them file what their reads complain of.
 
     `walk` orders all nodes for shards that need a place: a blob's key is not known here, so its id takes its place.
     """
@@ -79,7 +69,7 @@ class Repairer:
         states: States,
         log: Log,
         config: GatewayConfig,
-        lock: Path,
+        lease: Lease,
         suspects: Suspects,
         now_us: Callable[[], int],
     ) -> None:
@@ -89,7 +79,7 @@ class Repairer:
         self._states = states
         self._log = log
         self._config = config
-        self._leadership = Leadership(lock)
+        self._lease = lease
         self._suspects = suspects
         self._now_us = now_us
         self._pace = Pace(config.repair_mb_per_s * 1e6)
@@ -102,14 +92,11 @@ class Repairer:
         """Until cancelled: a round every `repair_interval_s`."""
         try:
             while True:
-                try:
-                    await self.round()
-                except OSError as error:
-                    log.warning("repair: nobody can lead: %s", error)
+                await self.round()
                 await asyncio.sleep(self._config.repair_interval_s)
         finally:
-            self._leadership.resign()
             self.counters.leads = False
+            await self._attempt(self._lease.give_up())
 
     async def round(self) -> None:
         """File complaints; where this process leads, mend what can be mended now, end old uploads, sweep what is due.
@@ -117,11 +104,15 @@ class Repairer:
         None of them is kept from being done by a fault in another: a full state must still be swept.
         """
         await self._attempt(self._file_suspects())
-        self.counters.leads = self._leadership.lead()
+        await self._attempt(self._lead())
         if self.counters.leads:
             await self._attempt(self._mend_all())
             await self._attempt(self._expiry.round())
             await self._attempt(self._sweep_all())
+
+    async def _lead(self) -> None:
+        self.counters.leads = False  # where nobody can say
+        self.counters.leads = await self._lease.hold()
 
     async def _attempt(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -209,6 +200,10 @@ class Repairer:
 
     async def _work_off(self, page: Iterator[Mending]) -> None:
         for mending in page:
+            if (
+                not await self._lease.hold()
+            ):  # it is renewed here: to mend a page may take longer than it lasts
+                return
             await self._mend_one(mending)
 
     async def _mend_one(self, mending: Mending) -> None:

@@ -21,6 +21,7 @@ NULL_VERSION = "null"
 STANDARD = "STANDARD"
 SLICES_INLINE_MAX = 64  # slices of a version that stand in its own row; more are in pages
 SLICES_PER_PAGE = 500
+LEASE_US_MAX = 60_000_000
 
 _HEADER = struct.Struct(">BI")
 _CHECKSUM_SIZE = 4
@@ -231,6 +232,10 @@ class LeaseRow(Row, frozen=True, array_like=True):
 
     holder: bytes
     until_us: int
+
+    def holds(self, now_us: int) -> bool:
+        """Whether it is in force; one that ends too far off was given by a clock that was wrong."""
+        return now_us < self.until_us <= now_us + LEASE_US_MAX
 
 
 class JobRow(Row, frozen=True, array_like=True):

@@ -24,5 +24,5 @@ def save_job(step: Step, command: SaveJob) -> Outcome:
 def _check_holder(step: Step, job: str, holder: bytes) -> None:
     """Refused where another holds the job now. Time is the command's: whose clock is behind waits a little longer."""
     lease = step.view.lease(job)
-    if lease is not None and lease.holder != holder and lease.until_us > step.time_us:
+    if lease is not None and lease.holder != holder and lease.holds(step.time_us):
         raise Refused("OperationAborted", "another process does it")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from s3d.blobs.lease import Lease
 from s3d.blobs.repair import Repairer
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.writer import StoredBlob
@@ -67,6 +68,9 @@ class Cluster:
             raw[7] ^= 1
             writes.put(table, key, bytes(raw))
 
+    def lease(self, job: str, holder: bytes) -> Lease:
+        return Lease(job, holder=holder, states=self.state, log=self.log, now_us=lambda: self.now_us)
+
     async def kill(self, *numbers: int) -> None:
         for number, node in self.store.nodes.items():
             node.dead = number in numbers
@@ -101,7 +105,7 @@ class Making:
             states=self._state,
             log=self._log,
             config=GatewayConfig(condemned_grace_s=1.0, repair_mb_per_s=10_000.0),
-            lock=self._folder / "repair.lock",
+            lease=Lease("repair", holder=bytes(16), states=self._state, log=self._log, now_us=now_us),
             suspects=suspects,
             now_us=now_us,
         )

@@ -24,7 +24,7 @@ CHUNK = 16_000  # replies come in datagrams, which know nothing of units
 class FakeNode:
     """One shard server. `dead` refuses, `silent` never answers, `full` takes no shards, `slow_s` waits first.
 
-    `busy` only says so.
+    `busy` only says so. Once `lists_max` pages were listed, further lists find it dead.
     """
 
     node: NodeId
@@ -39,6 +39,8 @@ class FakeNode:
     gets: int = 0
     puts: int = 0
     units_read: int = 0
+    lists: int = 0
+    lists_max: int | None = None
     stored: dict[tuple[bytes, int], dict[int, tuple[PutExtent, bytes]]] = field(default_factory=dict)
     deleted: dict[tuple[bytes, int], int] = field(default_factory=dict)
 
@@ -99,6 +101,9 @@ class FakeNode:
 
     async def list(self, after: bytes, limit: int, *, deadline_s: float) -> Page:
         await self._answer(deadline_s, silent=self.silent)
+        if self.lists_max is not None and self.lists >= self.lists_max:
+            raise UnreachableError(f"node {self.node} dies of lists")
+        self.lists += 1
         places = sorted(place for place in self.stored if place[0] + bytes([place[1]]) > after)
         shards = []
         for place in places[:limit]:

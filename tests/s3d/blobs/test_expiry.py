@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from s3d.blobs.expiry import PAGE_ROWS, expired
-from s3d.blobs.leadership import Leadership
 from s3d.metadata import tables
 from s3d.metadata.commands import CreateBucket, CreateUpload, PutPart
 from s3d.metadata.rows import Attributes, BlobRow, UploadRow, encode_row
@@ -72,14 +71,14 @@ async def test_what_follows_a_damaged_upload_ends_all_the_same(cluster: Cluster)
         assert view.reads.count(tables.UPLOADS) == 1
 
 
-async def test_only_the_process_that_leads_ends_uploads(cluster: Cluster, tmp_path: Path) -> None:
-    other = Leadership(tmp_path / "repair.lock")
-    assert other.lead()
+async def test_only_the_process_that_leads_ends_uploads(cluster: Cluster) -> None:
+    other = cluster.lease("repair", b"other" * 3 + b".")
     await begin(cluster, "old")
     cluster.now_us += LIFE_US + 1_000
+    assert await other.hold()
     await cluster.repairer.round()
     assert left(cluster) == ["old"]
-    other.resign()
+    await other.give_up()
     await cluster.repairer.round()
     assert left(cluster) == []
 

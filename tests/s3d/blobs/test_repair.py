@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from s3d.blobs.lease import LIFE_US
 from s3d.blobs.repair import SWEEP_RETRY_US, Repairer
 from s3d.blobs.suspects import Suspects
 from s3d.metadata.commands import DeletedKey, DeleteObjects
@@ -160,7 +161,7 @@ async def test_looking_at_many_rows_lets_requests_go_on(
     assert cluster.degraded() == 0
 
 
-async def test_one_process_leads(cluster: Cluster, tmp_path: Path) -> None:
+async def test_one_process_leads_and_another_when_it_is_gone(cluster: Cluster) -> None:
     await cluster.repairer.round()
     async with store(5) as other:
         second = Repairer(
@@ -169,12 +170,16 @@ async def test_one_process_leads(cluster: Cluster, tmp_path: Path) -> None:
             states=cluster.state,
             log=cluster.log,
             config=GatewayConfig(),
-            lock=tmp_path / "repair.lock",
+            lease=cluster.lease("repair", b"other" * 3 + b"."),
             suspects=Suspects(),
-            now_us=lambda: 1,
+            now_us=lambda: cluster.now_us,
         )
         await second.round()
         assert cluster.repairer.counters.leads and not second.counters.leads
+        cluster.now_us += LIFE_US  # it was killed, or stands still
+        await second.round()
+        await cluster.repairer.round()
+        assert second.counters.leads and not cluster.repairer.counters.leads
 
 
 async def test_an_unreadable_blob_does_not_stop_the_others(cluster: Cluster) -> None:

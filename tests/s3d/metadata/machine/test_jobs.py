@@ -26,11 +26,17 @@ def test_a_lease_is_its_holders_until_it_ends_or_is_given_up() -> None:
     assert lease is not None and lease.holder == MINE
 
 
+def test_a_lease_of_a_clock_that_was_far_ahead_binds_nobody() -> None:
+    story = Story()
+    assert take(story, MINE, 3_600_000_000) == ""
+    assert take(story, YOURS, 9_000_000) == ""
+
+
 def test_only_the_holder_of_a_job_says_how_far_it_came() -> None:
     story = Story()
     row = JobRow(b"life", 1, 2, b"cursor", 3)
     assert story.tell(commands.SaveJob, job="repair", holder=MINE, row=row).error == "", "nobody holds it"
-    assert take(story, YOURS, LATER) == ""
+    assert take(story, YOURS, 30_000_000) == ""
     later = JobRow(b"life", 1, 3, b"further", 9)
     assert story.tell(commands.SaveJob, job="repair", holder=MINE, row=later).error == "OperationAborted"
     assert dict(story.view.jobs()) == {"repair": row}

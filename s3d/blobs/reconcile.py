@@ -1,0 +1,192 @@
+"""Owns the reconciling of nodes with the metadata: when a pass over a node is due, and the walk over all its shards.
+
+What a node lacks is filed for repair, what no row names is condemned. Nothing is copied or deleted here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from s3d.blobs.comparing import END, Findings, Place, compare, is_whole, stretch
+from s3d.blobs.lease import Lease
+from s3d.blobs.states import States
+from s3d.metadata.commands import Command, CondemnUnnamed, MarkDegraded, SaveJob
+from s3d.metadata.log import Log
+from s3d.metadata.rows import BlobRow, JobRow
+from s3d.placement.stripes import Layout
+from s3d.shards.fleet import Fleet
+from shardd.contract.blobs import NodeId, new_blob_id
+from shardd.contract.cluster import GatewayConfig
+from shardd.contract.errors import QuoinError, ShardCorruptError
+from shardd.contract.messages import Status
+
+JOB: Final = "reconcile/{}"
+INTERVAL_S: Final = 1.0  # between looks at which node is due
+PERIOD_US: Final = 7 * 86_400_000_000
+PAGE_ROWS: Final = (
+    512  # of a list, which has at least two blobs, and of the state: some ms between two awaits
+)
+REST_TURNS: Final = 4  # times as long as a look at rows is left to requests before the next
+COMMANDS_MAX: Final = 200  # in one transaction
+STATS_AT_ONCE: Final = 32
+SAVE_PAGES: Final = 16  # pages that are walked again at most after a crash
+DEADLINE_S: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ReconcileCounters:
+    """What was found since the process began."""
+
+    missing_shards: int = 0
+    unnamed_shards: int = 0
+    passes: int = 0
+
+
+def due(job: JobRow | None, status: Status, now_us: int) -> JobRow | None:
+    """The pass that a node needs now, a new one or one to go on with; None where it needs none.
+
+    A new life of its folder, more records in quarantine than at the last pass, or a week since: a new pass. `job` is
+    the last one; its subject is the life of the folder and, in 8 bytes, the number of quarantined records.
+    """
+    subject = status.incarnation + status.quarantined.to_bytes(8, "big")
+    fresh = JobRow(subject, now_us, now_us, total=status.shards)
+    if job is None or job.subject[:-8] != status.incarnation:
+        return fresh
+    if not job.finished:
+        return job
+    worse = status.quarantined > int.from_bytes(job.subject[-8:], "big")
+    return fresh if worse or now_us - job.started_us >= PERIOD_US else None
+
+
+class Reconciler:
+    """Runs in every gateway; each node is done by the one that holds its lease. `lease_for` makes it, by its name."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        states: States,
+        log: Log,
+        lease_for: Callable[[str], Lease],
+        config: GatewayConfig,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.counters = ReconcileCounters()
+        self._fleet = fleet
+        self._states = states
+        self._log = log
+        self._lease_for = lease_for
+        self._upload_life_us = int(config.upload_life_s * 1e6)
+        self._grace_us = int(config.condemned_grace_s * 1e6)
+        self._now_us = now_us
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.round()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def round(self) -> None:
+        """Every node that is up and due; a pass that fails in the middle is gone on with in the next round."""
+        for node, status in self._fleet.statuses().items():
+            if status is None:
+                continue
+            try:
+                await self._reconcile(node, status)
+            except* (QuoinError, OSError) as faults:
+                log.info("node %d is not reconciled yet: %s", node, faults.exceptions)
+
+    async def _reconcile(self, node: NodeId, status: Status) -> None:
+        name = JOB.format(node)
+        with self._states.view() as view:
+            job = due(view.job(name), status, self._now_us())
+        if job is None:
+            return
+        lease = self._lease_for(name)
+        if not await lease.hold():
+            return
+        try:
+            await self._walk(node, job, lease)
+        finally:
+            await lease.give_up()
+
+    async def _walk(self, node: NodeId, job: JobRow, lease: Lease) -> None:
+        """One pass, from the job's cursor on: the blob behind which it goes on."""
+        loop = asyncio.get_running_loop()
+        pages = 0
+        while not job.finished and await lease.hold():
+            after = job.cursor + b"\xff" if job.cursor else b""
+            listed = (await self._fleet.list(node, after, PAGE_ROWS, deadline_s=DEADLINE_S)).shards
+            started_s = loop.time()
+            with self._states.view() as view:
+                rows = dict(islice(view.blobs(job.cursor), PAGE_ROWS))
+            stop = stretch(listed, list(rows), lines_max=PAGE_ROWS, rows_max=PAGE_ROWS)
+            oldest_ms = (self._now_us() - self._upload_life_us) // 1_000
+            findings = compare(node, listed, rows, stop=stop, begun_before_ms=oldest_ms)
+            looked_s = loop.time() - started_s
+            missing = await self._confirm(node, findings.missing, rows)
+            await self._file(missing, findings)
+            job = msgspec.structs.replace(
+                job,
+                cursor=stop,
+                done=job.done + sum(line[0] <= stop for line in listed),
+                found=job.found + len(missing),
+                updated_us=self._now_us(),
+                finished=stop == END,
+            )
+            pages += 1
+            if job.finished or pages % SAVE_PAGES == 0:
+                save = SaveJob(*self._stamp(), job=lease.job, holder=lease.holder, row=job)
+                await self._log.append([save])
+            # Requests are served by the same loop.
+            await asyncio.sleep(looked_s * REST_TURNS)
+        self.counters.passes += job.finished
+
+    async def _confirm(
+        self, node: NodeId, missing: Sequence[Place], rows: Mapping[bytes, BlobRow]
+    ) -> list[Place]:
+        """Which of the missing shards the node has not, asked for each: a list may be older than a row."""
+        confirmed: list[Place] = []
+        places = iter(missing)
+
+        async def ask() -> None:
+            for blob, shard in places:
+                row = rows[blob]
+                try:
+                    stat = await self._fleet.stat(node, blob, shard, deadline_s=DEADLINE_S)
+                except ShardCorruptError:
+                    confirmed.append((blob, shard))
+                    continue
+                extents = Layout(row.size, row.k).extents
+                if not is_whole(stat, extents=extents, generation=row.shards[shard][1]):
+                    confirmed.append((blob, shard))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(STATS_AT_ONCE, len(missing))):
+                group.create_task(ask())
+        return confirmed
+
+    async def _file(self, missing: Sequence[Place], findings: Findings) -> None:
+        orders: list[Command] = [
+            MarkDegraded(*self._stamp(), blob=blob, suspects=(shard,)) for blob, shard in missing
+        ]
+        orders += [
+            CondemnUnnamed(*self._stamp(), blob=blob, places=places, grace_us=self._grace_us)
+            for blob, places in findings.unnamed.items()
+        ]
+        for at in range(0, len(orders), COMMANDS_MAX):
+            await self._log.append(orders[at : at + COMMANDS_MAX])
+        self.counters.missing_shards += len(missing)
+        self.counters.unnamed_shards += sum(map(len, findings.unnamed.values()))
+
+    def _stamp(self) -> tuple[bytes, int]:
+        """A new write id, and the time."""
+        now_us = self._now_us()
+        return new_blob_id(now_us // 1_000), now_us
