@@ -11,10 +11,9 @@ from s3d.protocol import streaming
 from s3d.protocol.errors import S3Error
 from s3d.protocol.signature import PayloadMode, Verified
 from s3d.protocol.streaming import AwsChunkedDecoder, decoder
-from tests.s3d.protocol.signing import Chunks, Wire, signed
-from tests.s3d.protocol.signing import streaming as stream
+from tests.s3d.protocol.signing import Chunks, Wire, signed, streaming as stream
 
-BODIES = int(os.environ.get("QUOIN_EDITED_BODIES", "5000"))
+BODIES = int(os.environ.get("QUOIN_EDITED_BODIES", "10000"))
 SIGNED = PayloadMode.SIGNED_CHUNKS.value
 SIGNED_TRAILER = PayloadMode.SIGNED_CHUNKS_TRAILER.value
 UNSIGNED = PayloadMode.UNSIGNED_CHUNKS_TRAILER.value

@@ -8,12 +8,11 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from s3d.protocol.xml import DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX, XmlError, escape, parse
 
-DOCUMENTS = int(os.environ.get("QUOIN_EDITED_DOCUMENTS", "5000"))
+DOCUMENTS = int(os.environ.get("QUOIN_EDITED_DOCUMENTS", "10000"))
 MIB = 1 << 20
 S3 = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
