@@ -130,13 +130,13 @@ async def open_form(
     file = FormFile(raw, boundary_of(content_type))
     await file.begin()
     fields, bucket = file.fields, request.target.bucket
+    target = replace(request.target, key=_key(fields), query={})
     verified = verifier.verify_form(outer, fields, now_s=now_s)
     if fields.get("bucket", bucket) != bucket:
         raise S3Error("AccessDenied", "The form is for another bucket than the request.")
     if verified.access_key:
         file.policy = read_post_policy(fields["policy"])
         file.policy.check({**fields, "bucket": bucket}, now_s=now_s)
-    target = replace(request.target, key=_key(fields), query={})
     return Posted(Request(request.method, target, _headers(request.headers, fields)), verified, file)
 
 
