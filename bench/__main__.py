@@ -79,8 +79,7 @@ def _compare(options: argparse.Namespace, folder: Path, console: Console) -> int
 def _listing(options: argparse.Namespace, folder: Path) -> Iterator[Pair]:
     with OwnStore(folder) as store:
         server = _server_of(store, _bucket_name())
-        now_us = time.time_ns() // 1_000
-        yield from listing.compare(server, store.state_path, keys=options.listing, now_us=now_us)
+        yield from listing.compare(server, store.state_path, keys=options.listing, scale=options.scale)
 
 
 def _server_of(store: OwnStore, bucket: str) -> Server:

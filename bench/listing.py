@@ -5,6 +5,7 @@ copies of one object, made by the commands of copies in the metadata of the benc
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -96,7 +97,7 @@ ROWS: dict[str, Callable[[Bucket, random.Random], Query]] = {
 }
 
 
-def compare(server: Server, state_path: Path, *, keys: int, now_us: int) -> Iterator[Pair]:
+def compare(server: Server, state_path: Path, *, keys: int, scale: float) -> Iterator[Pair]:
     """A row for each kind of page: of a bucket of FEW_KEYS, and of one of `keys`, at least as many."""
     few, many = (
         Bucket(replace(server.target, bucket=f"{server.target.bucket}-{name}"), max(FEW_KEYS, count) // 2)
@@ -104,13 +105,13 @@ def compare(server: Server, state_path: Path, *, keys: int, now_us: int) -> Iter
     )
     for bucket in (few, many):
         _begin(bucket.target)
-        fill(state_path, bucket, now_us=now_us)
-    chance = random.Random(keys)
+        fill(state_path, bucket, now_us=time.time_ns() // 1_000)
+    chance, pages = random.Random(keys), max(2, int(PAGES_A_ROUND * scale))
     for name, query in ROWS.items():
         rounds: tuple[list[Figure], list[Figure]] = ([], [])
         for _ in range(ROUNDS):
             for figures, bucket in zip(rounds, (few, many), strict=True):
-                jobs = [bucket.target.listed(n, query(bucket, chance)) for n in range(PAGES_A_ROUND)]
+                jobs = [bucket.target.listed(n, query(bucket, chance)) for n in range(pages)]
                 figures.append(measured(server, name, jobs, workers=1, body_bytes=0))
         yield Pair(*rounds, most=GROWTH_MOST)
 
