@@ -9,6 +9,8 @@ One sweep a second, over all connections, ends what is past its limit: no timer 
 import asyncio
 import enum
 import fcntl
+import socket
+import struct
 import sys
 import termios
 from collections import deque
@@ -46,6 +48,7 @@ HEADERS_MAX: Final = 128
 PIPELINE_MAX: Final = 16
 READ_BUFFER_BYTES: Final = 256 * 1_024
 JOIN_BELOW_BYTES: Final = 65_536  # under it a copy costs less than another buffer of the kernel's
+_RESET: Final = struct.pack("ii", 1, 0)  # linger for no time at all
 
 
 class Waiting(enum.Enum):
@@ -170,7 +173,11 @@ class Connection(BaseProtocol):
             return
         if self._waiting is Waiting.BODY and self._body is not None:
             self._body.fail(BodySilentError("the client sent nothing"))
-        elif self._waiting is not Waiting.READER or not self._is_read(transport):
+        elif self._waiting is not Waiting.READER:
+            transport.abort()
+        elif not self._is_read(transport):
+            # A close alone would leave to the kernel the megabytes that it still holds for this client, for minutes.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
 
     def _is_read(self, transport: asyncio.Transport) -> bool:

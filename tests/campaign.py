@@ -55,6 +55,16 @@ ROWS = {
     "T-F5": Row(
         ("tests/shardd/test_service.py", "tests/shardd/transport/test_proof.py"), {"QUOIN_TF5_CASES": 100_000}
     ),
+    "T-F6": Row((f"{INTEGRATION}/test_clock.py",)),
+    "T-R3, T-R5": Row(
+        (f"{INTEGRATION}/test_slow_clients.py",),
+        {
+            "QUOIN_TR3_CONNECTIONS": 5_000,
+            "QUOIN_TR3_SLACK_S": 0,
+            "QUOIN_TR5_READERS": 200,
+            "QUOIN_TR5_MIB": 5 * 1024,
+        },
+    ),
     "subsets": Row((f"{INTEGRATION}/test_subsets.py",), {"QUOIN_SUBSETS": 10, "QUOIN_HEALED_OBJECTS": 128}),
     "order": Row(
         (f"{INTEGRATION}/test_order.py",), {"QUOIN_ORDER_ROUNDS": 1_000, "QUOIN_ORDER_LISTS": 1_000}
