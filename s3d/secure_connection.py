@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from s3d.connection import WRITE_IDLE_S, Connection, Owner
 
@@ -93,9 +93,8 @@ class SealingTransport(asyncio.Transport):
     def close(self) -> None:
         if not self._below.is_closing() and (last := self._session.end()):
             self._below.write(last)
-            if (
-                self._below.get_write_buffer_size()
-            ):  # the client still has to read; it gets as long as any other
+            if self._below.get_write_buffer_size():
+                # The client still has to read, and gets as long for that as any other.
                 asyncio.get_running_loop().call_later(WRITE_IDLE_S, self._below.abort)
         self._below.close()
 
@@ -132,9 +131,8 @@ class SecureConnection(Connection):
         self._below: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._below = transport
-        super().connection_made(SealingTransport(transport, self._session))
+        self._below = below = cast(asyncio.Transport, transport)
+        super().connection_made(SealingTransport(below, self._session))
 
     def data_received(self, data: bytes) -> None:
         below, session = self._below, self._session

@@ -3,11 +3,13 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from s3d.certificate import Certificate
 from s3d.connection import FIRST_BYTE_S, KEEP_ALIVE_S, WRITE_IDLE_S
@@ -106,7 +108,9 @@ async def test_plain_http_is_told_and_cut(authority: WebAuthority) -> None:
         await until(lambda: talk.listener.connections == 0)
 
 
-@pytest.mark.parametrize("data", [b"\0" * 64, b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"\0" * 64, b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n"], ids=["zeros", "tls", "ssh"]
+)
 async def test_what_is_no_handshake_is_cut(authority: WebAuthority, data: bytes) -> None:
     async with secure(authority) as talk:
         assert b"HTTP" not in await talk.say(data)
@@ -314,3 +318,22 @@ def test_a_wrong_pair_is_refused_with_place_and_path(authority: WebAuthority, tm
         with pytest.raises(QuoinError) as caught:
             Certificate(certificate, key)
         assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        test_requests_and_bodies_go_both_ways,
+        test_plain_http_is_told_and_cut,
+        test_the_end_is_said_and_a_cut_is_not,
+        test_a_client_that_says_its_end_still_gets_its_answer,
+        test_silence_after_a_reply_ends_the_connection,
+        test_a_stream_waits_for_its_reader_and_a_reader_that_stops_is_cut,
+    ],
+    ids=lambda proof: proof.__name__,
+)
+def test_the_same_on_the_event_loop_of_a_gateway(
+    authority: WebAuthority, proof: Callable[[WebAuthority], Coroutine[Any, Any, None]]
+) -> None:
+    """Its transports are not those of asyncio."""
+    uvloop.run(proof(authority))
