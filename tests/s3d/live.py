@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class Live:
     app: App
     clock: list[float]
     suspects: set[Any] = field(default_factory=set)
+    tls: ssl.SSLContext | None = None  # with it, requests are sent over TLS
 
     async def ask(
         self,
@@ -112,7 +114,7 @@ class Live:
 
     async def send(self, wire: Wire, body: bytes = b"", *, length: int | None = None) -> Answer:
         """The answer to a request as it stands, on a connection of its own."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls)
         try:
             named = {name.lower() for name, _ in wire.headers}
             own = (
