@@ -99,7 +99,9 @@ class Gateway:
         audit = Audit(_audit_file(node, worker))
         store = Store(cluster, LocalLog(state, identity.cluster), state, blobs, accounts, _clock_us, audit)
         counters = Counters(_counters_folder(), worker)
-        app = App(store, Pages(store, counters), counters, host_id=f"quoin-node-{node.id}-{worker}")
+        app = App(
+            store, Pages(store, counters, node=node.id), counters, host_id=f"quoin-node-{node.id}-{worker}"
+        )
         listener = Listener(
             app.answer,
             app.refuse,
@@ -220,6 +222,7 @@ async def _tick(gateway: Gateway) -> None:
                 known[node] = status.incarnation
         gateway.counters.worked(
             **gateway.upkeep.counts(),
+            **store.blobs.resources.hedges.counts(),
             limited_requests=gateway.app.limits.refused if gateway.app.limits is not None else 0,
         )
         gateway.counters.save()

@@ -41,11 +41,24 @@ ROWS = {
         (f"{INTEGRATION}/test_crashes.py::test_a_gateway_is_killed_around_the_commit",),
         {"QUOIN_TC7_CYCLES": 500},
     ),
+    "T-N1": Row((f"{INTEGRATION}/test_nodes.py::test_each_node_is_killed_in_turn",), {"QUOIN_TN1_ROUNDS": 5}),
+    "T-N2": Row((f"{INTEGRATION}/test_nodes.py::test_each_pair_is_killed_in_turn",), {"QUOIN_TN2_PAIRS": 10}),
+    "T-N3": Row(
+        (f"{INTEGRATION}/test_nodes.py::test_three_nodes_die_and_come_back",), {"QUOIN_TN3_ROUNDS": 10}
+    ),
+    "T-N4": Row(
+        (f"{INTEGRATION}/test_nodes.py::test_a_shard_server_that_is_stopped_is_gone_round",),
+        {"QUOIN_TN4_S": 60},
+    ),
     "T-M1": Row(("tests/shardd/engine/test_model.py",), {"QUOIN_TM1_STEPS": 100_000}),
     "T-M2": Row(("tests/s3d/metadata/test_listing.py",), {"QUOIN_LISTING_CASES": 100_000}),
     "references": Row(
         ("tests/s3d/metadata/test_references.py", f"{INTEGRATION}/test_references.py"),
         {"QUOIN_COPY_KILLS": 300, "QUOIN_REFERENCE_STEPS": 200_000},
+    ),
+    "T-M4": Row(
+        (f"{INTEGRATION}/test_semantics.py::test_every_answer_is_that_of_the_model",),
+        {"QUOIN_TM4_OPERATIONS": 100_000},
     ),
     "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140}),
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),

@@ -12,6 +12,8 @@ from s3d.operations.reply import Reply
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import Request, Target, parse_headers, parse_query
 from s3d.protocol.signature import Verifier
+from shardd.contract.blobs import NodeId
+from shardd.contract.messages import Status
 
 RETRY_AFTER_S: Final = 2
 
@@ -19,10 +21,11 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Pages:
-    """Health, readiness and metrics for everybody; status for administrators."""
+    """Health, readiness and metrics for everybody; status for administrators. `node`: whose pages they are."""
 
-    def __init__(self, store: Store, counters: Counters) -> None:
+    def __init__(self, store: Store, counters: Counters, *, node: NodeId | None = None) -> None:
         self._store = store
+        self._node = node
         self._counters = counters
         self._verifier = Verifier(store.cluster.region, store.accounts.secret_of)
 
@@ -46,15 +49,17 @@ class Pages:
         raise S3Error("NoSuchKey", Key=path)
 
     def _ready(self) -> Reply:
-        """200 when a PUT would be acknowledged now."""
+        """200 when a PUT would be acknowledged now, and the node's own shard server takes part in it."""
         fleet = self._store.blobs.fleet
         if self._store.log.closed:
-            cause = "the metadata log takes no commands"
+            cause = "a PUT would not be acknowledged: the metadata log takes no commands"
         elif not self._store.blobs.can_write():
-            cause = f"{len(fleet.up())} of {len(fleet.nodes)} nodes are up"
+            cause = f"a PUT would not be acknowledged: {len(fleet.up())} of {len(fleet.nodes)} nodes are up"
+        elif self._node is not None and self._node not in fleet.prompt():
+            cause = f"the shard server of node {self._node} is slow or down"
         else:
             return _text(200, "ready\n")
-        reply = _text(503, f"a PUT would not be acknowledged: {cause}\n")
+        reply = _text(503, f"not ready: {cause}\n")
         reply.headers = [*reply.headers, ("Retry-After", str(RETRY_AFTER_S))]
         return reply
 
@@ -67,6 +72,10 @@ class Pages:
             "degraded_blobs": ("Blobs with shards missing or out of place.", degraded),
             "condemned": ("Condemned rows whose shards are still to be deleted.", condemned),
             "nodes_up": ("Nodes that this gateway reaches.", len(up)),
+            "nodes_slow": (
+                "Nodes that it reaches, and goes round because they are slow.",
+                len(up - fleet.prompt()),
+            ),
         }
         page = metrics.text(self._counters.of_node(), gauges, {node: node in up for node in fleet.nodes})
         return Reply(headers=(("Content-Type", metrics.CONTENT_TYPE),), body=(page.encode(),))
@@ -75,7 +84,8 @@ class Pages:
         """The cluster as this gateway sees it."""
         with self._store.state.view() as view:
             degraded, condemned = view.degraded_count(), view.condemned_count()
-        statuses = self._store.blobs.fleet.statuses()
+        fleet = self._store.blobs.fleet
+        statuses, slow = fleet.statuses(), fleet.up() - fleet.prompt()
         nodes = []
         for entry in self._store.cluster.nodes:
             status = statuses.get(entry.id)
@@ -87,7 +97,7 @@ class Pages:
                     "s3_port": entry.s3_port,
                     "zone": entry.zone,
                     "up": status is not None,
-                    "state": status.state if status is not None else "down",
+                    "state": _state_of(status, slow=entry.id in slow),
                     "free_bytes": status.free_bytes if status is not None else None,
                     "total_bytes": status.total_bytes if status is not None else None,
                     "shard_bytes": status.shard_bytes if status is not None else None,
@@ -108,6 +118,13 @@ class Pages:
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
         if not evaluate(principal, permission, Resource()).allowed:
             raise S3Error("AccessDenied")
+
+
+def _state_of(status: Status | None, *, slow: bool) -> str:
+    """What the node says of itself, or what is seen from here where that is worse."""
+    if status is None:
+        return "down"
+    return "slow" if slow and status.state == "ok" else status.state
 
 
 def _target(path: str, raw_query: str) -> Target:

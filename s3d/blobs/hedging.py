@@ -30,3 +30,11 @@ class Hedges:
         self._free -= reads
         self.sent += 1
         return True
+
+    def counts(self) -> dict[str, int]:
+        """What the metrics show."""
+        return {
+            "hedged_reads": self.sent,
+            "hedged_reads_won": self.won,
+            "hedged_reads_refused": self.refused,
+        }

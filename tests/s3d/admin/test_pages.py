@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3d.admin.counters import Counters
+from s3d.admin.pages import Pages
 from tests.s3d.live import Live, gateway
 
 LABEL = r"[a-z]+=\"[^\"]*\""
@@ -33,6 +34,21 @@ async def test_health_and_readiness(live: Live) -> None:
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
     assert b"2 of 5 nodes" in answer.body
     assert (await live.ask("GET", "/-/health", key="")).status == 200
+
+
+async def test_a_node_whose_shard_server_is_slow_is_not_ready(live: Live) -> None:
+    fleet = live.store.blobs.fleet
+    mine, other = (Pages(live.store, Counters(None, 0), node=node) for node in fleet.nodes[:2])
+    assert (await mine.answer("GET", "/-/ready", ())).status == 200
+    fleet._health[fleet.nodes[0]].verdict.stood_still(fleet._clock())
+    fleet._refresh()
+    reply = await mine.answer("GET", "/-/ready", ())
+    assert reply.status == 503 and b"slow" in b"".join(reply.body)
+    assert (await other.answer("GET", "/-/ready", ())).status == 200
+    page = await live.ask("GET", "/-/metrics", key="")
+    assert b"\nquoin_nodes_slow 1\n" in page.body and b"\nquoin_nodes_up 5\n" in page.body
+    nodes = json.loads((await live.ask("GET", "/-/admin/status")).body)["nodes"]
+    assert [node["state"] for node in nodes] == ["slow", "ok", "ok", "ok", "ok"]
 
 
 async def test_a_gateway_whose_log_takes_nothing_is_not_ready(live: Live) -> None:

@@ -1,0 +1,158 @@
+"""Nodes that die, alone, in pairs, three at once, or go silent, under load (T-N1 to T-N4); what clients see of it."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from itertools import combinations
+
+import pytest
+
+from tests.integration.client import Client, credentials_of
+from tests.integration.cluster import Cluster, wait_until
+from tests.integration.ledger import Bodies, Ledger
+from tests.integration.oracle import faults_of_store
+from tests.integration.tally import Tally, seed
+from tests.integration.traffic import Traffic
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
+
+BUCKET = "nodes"
+PATIENCE_S = 120.0
+HEAL_S_MAX = 120.0
+OPERATIONS_BETWEEN = 80
+STALL_S_MAX = 3.0
+REFUSAL_S_MAX = 5.0
+RECOVERY_S_MAX = 15.0
+STOPPED_S_CI = 10
+GET_TIMES_MAX, PUT_TIMES_MAX = 3.0, 5.0
+MakeTally = Callable[..., Tally]
+
+
+@pytest.fixture(scope="module")
+def ledger(mortal: Cluster) -> Ledger:
+    """What all drills of this module wrote."""
+    with Client(mortal.endpoint(), credentials_of(mortal)) as client:
+        assert client.request("PUT", f"/{BUCKET}").status == 200
+    return Ledger(Bodies(13))
+
+
+def test_each_node_is_killed_in_turn(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    rounds, chance = tally("T-N1", variable="QUOIN_TN1_ROUNDS", default=1), random.Random(seed())
+    with traffic(mortal, ledger, chance) as load:
+        load.wait_for(2 * OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+        healthy_s = load.seen.longest_s
+        for _ in rounds.rounds():
+            for node in mortal.nodes:
+                mortal.kill(node)
+                load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+                mortal.start(node)
+                all_are_up(mortal)
+                load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+            rounds.hold()
+    print(f"T-N1: {load.seen}; before the first kill {healthy_s:.2f} s")
+    judge(mortal, ledger, load)
+    assert load.seen.error_share <= 0.001, str(load.seen)
+    assert load.seen.longest_s <= STALL_S_MAX + healthy_s, str(load.seen)
+
+
+def test_each_pair_is_killed_in_turn(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    rounds, chance = tally("T-N2", variable="QUOIN_TN2_PAIRS", default=2), random.Random(seed())
+    pairs = list(combinations(mortal.nodes, 2))
+    chance.shuffle(pairs)
+    worst = 0.0
+    for number in rounds.rounds():
+        mortal.wait_healed(deadline_s=HEAL_S_MAX)
+        with traffic(mortal, ledger, chance) as load:
+            load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+            mortal.kill(*pairs[number % len(pairs)])
+            load.wait_for(3 * OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+        print(f"T-N2 {pairs[number % len(pairs)]}: {load.seen}")
+        judge(mortal, ledger, load)
+        mortal.start_all()
+        assert load.seen.error_share <= 0.01, str(load.seen)
+        worst = max(worst, load.seen.error_share)
+        rounds.hold()
+
+
+def test_three_nodes_die_and_come_back(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    rounds, chance = tally("T-N3", variable="QUOIN_TN3_ROUNDS", default=1), random.Random(seed())
+    for _ in rounds.rounds():
+        all_are_up(mortal)
+        with traffic(mortal, ledger, chance) as load:
+            load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+            dead = chance.sample(mortal.nodes, 3)
+            mortal.kill(*dead)
+            killed_s = time.monotonic()
+            load.wait_for(50, deadline_s=PATIENCE_S)
+            start_s = time.monotonic()
+            mortal.start(*dead)
+            load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+        print(f"T-N3 {dead}: {load.seen}")
+        in_time = [one for one in load.seen.operations if killed_s <= one.began_s < start_s]
+        assert max(one.took_s for one in in_time) <= REFUSAL_S_MAX, str(load.seen)
+        last_error_s = max(one.began_s + one.took_s for one in load.seen.operations if one.error)
+        print(f"T-N3: no error {max(0.0, last_error_s - start_s):.1f} s after the start of the dead")
+        assert last_error_s - start_s <= RECOVERY_S_MAX
+        judge(mortal, ledger, load)
+        rounds.hold()
+
+
+def test_a_shard_server_that_is_stopped_is_gone_round(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    seconds, chance = tally("T-N4", variable="QUOIN_TN4_S", default=STOPPED_S_CI), random.Random(seed())
+    # The first second of a stop weighs more in a short one.
+    share = 0.99 if seconds.asked > 2 * STOPPED_S_CI else 0.95
+    all_are_up(mortal)
+    node = chance.choice(mortal.nodes)
+    victim = mortal.shard_server_pid(node)
+    with traffic(mortal, ledger, chance) as load:
+        load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+        healthy_s = time.monotonic()
+        time.sleep(seconds.asked)
+        os.kill(victim, signal.SIGSTOP)
+        stopped_s = time.monotonic()
+        try:
+            wait_until(lambda: mortal.get("/-/ready", node)[0] == 503, within_s=5, what="it is not ready")
+            print(f"T-N4: not ready after {time.monotonic() - stopped_s:.2f} s")
+            time.sleep(max(0.0, stopped_s + seconds.asked - time.monotonic()))
+        finally:
+            os.kill(victim, signal.SIGCONT)
+        resumed_s = time.monotonic()
+        load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+        wait_until(lambda: mortal.get("/-/ready", node)[0] == 200, within_s=10, what="it is taken back")
+    print(f"T-N4: {load.seen}")
+    judge(mortal, ledger, load)
+    longest_s = dict[str, float]()
+    for kind, times_max in (("GET", GET_TIMES_MAX), ("PUT", PUT_TIMES_MAX)):
+        before_s = load.seen.quantile_s(kind, share, start_s=healthy_s, stop_s=stopped_s)
+        during_s = load.seen.quantile_s(kind, share, start_s=stopped_s, stop_s=resumed_s)
+        print(f"T-N4: {kind} p{share * 100:.0f} {before_s * 1e3:.0f} ms, then {during_s * 1e3:.0f} ms")
+        assert during_s <= times_max * before_s, (kind, before_s, during_s)
+        longest_s[kind] = load.seen.quantile_s(kind, 1.0, stop_s=stopped_s)
+    assert not load.seen.errors, str(load.seen)
+    assert load.seen.longest_s <= STALL_S_MAX + max(longest_s.values()), str(load.seen)
+    seconds.held = seconds.asked
+
+
+def traffic(store: Cluster, ledger: Ledger, chance: random.Random) -> Traffic:
+    """16 clients of all gateways."""
+    urls = [store.endpoint(node) for node in store.nodes]
+    return Traffic(urls, credentials_of(store), ledger, bucket=BUCKET, seed=chance.randrange(2**16))
+
+
+def all_are_up(store: Cluster) -> None:
+    """Until each gateway reaches every node."""
+    for node in store.nodes:
+        wait_until(
+            lambda node=node: store.metric("quoin_nodes_up", node) == len(store.nodes),
+            within_s=PATIENCE_S,
+            what=f"node {node} reaches all",
+        )
+
+
+def judge(store: Cluster, ledger: Ledger, load: Traffic) -> None:
+    """Everything acknowledged is read and listed right, by each gateway that is up."""
+    assert not load.seen.faults, load.seen.faults[:5]
+    faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+    assert not faults, faults[:5]
