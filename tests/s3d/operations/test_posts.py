@@ -155,6 +155,12 @@ REFUSED: list[tuple[str, dict[str, str], list[Any] | None, str]] = [
     ("no condition on the bucket", {}, [KEY], "403 AccessDenied"),
     ("no condition on the key", {}, [BUCKET], "403 AccessDenied"),
     ("a policy for another bucket", {}, [{"bucket": "other"}, KEY], "403 AccessDenied"),
+    (
+        "a form that names another bucket than its policy",
+        {"bucket": "other"},
+        [BUCKET, KEY],
+        "403 AccessDenied",
+    ),
     ("a form for another bucket", {"bucket": "other"}, [{"bucket": "other"}, KEY], "403 AccessDenied"),
     ("a path for a name", {"key": "u/${filename}"}, [BUCKET, ["eq", "$key", "u/../x"]], "403 AccessDenied"),
     (
@@ -383,6 +389,16 @@ async def test_a_file_flows_on_while_it_comes_and_is_condemned_where_it_is_too_l
     with live.store.state.view() as view:
         condemned = {row.blob for _, row in view.condemned(live.store.clock_us())}
     assert len({blob for node in live.nodes.values() for blob, _ in node.stored} & condemned) == 1
+
+
+async def test_a_file_is_refused_as_soon_as_it_is_too_long(live: Live) -> None:
+    fields = form(KEY, [BUCKET, KEY, ["content-length-range", 0, 10]])
+    head = body_of(fields, b"").partition(b"text/html\r\n\r\n")
+    beginning = b"".join(head[:2]) + b"x" * 1_000
+    reader, writer = await open_form(live, wire(), beginning, length=1 << 30)
+    answer = await read_answer(reader)
+    assert (answer.status, answer.code) == (400, "EntityTooLarge")
+    writer.close()
 
 
 async def test_a_form_in_chunks_and_one_that_waits_for_leave(live: Live) -> None:
