@@ -180,7 +180,10 @@ def _escape(text: str) -> str:
 
 
 def _canonical(method: str, path: str, query: str, headers: Headers, names: str, payload: str) -> str:
-    lines = sorted(f"{name.lower()}:{' '.join(value.split())}" for name, value in headers)
+    pairs = sorted((name.lower(), " ".join(value.split())) for name, value in headers)
+    lines = (
+        f"{name}:{value}" for name, value in pairs
+    )  # by name alone: ":" comes after the hyphen of a longer name
     return "\n".join((method, path, query, *lines, "", names, payload))
 
 

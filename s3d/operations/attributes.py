@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from s3d.metadata.rows import STANDARD, Attributes, VersionRow
+from s3d.metadata.rows import STANDARD, Attributes, Slice, VersionRow
 from s3d.protocol.conditions import http_date
 from s3d.protocol.errors import S3Error
 from s3d.protocol.tags import read_tag_header
@@ -120,11 +120,19 @@ def reply_headers(
     headers += [(METADATA_PREFIX + name, _as_sent(value)) for name, value in attributes.metadata.items()]
     if attributes.storage_class != STANDARD:
         headers.append(("x-amz-storage-class", attributes.storage_class))
-    if version.parts:
-        headers.append(("x-amz-mp-parts-count", str(version.parts)))
     if checksums and attributes.checksums:
         headers += checksum_headers(attributes.checksums)
         headers.append(("x-amz-checksum-type", attributes.checksum_type or "FULL_OBJECT"))
+    return headers
+
+
+def part_headers(version: VersionRow, part: Slice, *, checksums: bool) -> list[tuple[str, str]]:
+    """What is said of one part of an object that was uploaded in parts: how many there are, and its own checksum."""
+    headers = [("x-amz-mp-parts-count", str(version.parts))]
+    if checksums and part.checksum:
+        said = version.attributes
+        headers += checksum_headers({said.checksum_algorithm: part.checksum})
+        headers.append(("x-amz-checksum-type", said.checksum_type))
     return headers
 
 

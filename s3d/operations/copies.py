@@ -1,5 +1,6 @@
 """Owns CopyObject, and the finding of what a copy copies: its source is authorised like any other read."""
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +15,11 @@ from s3d.operations.authorise import Named, absent, authorise_source, check_judg
 from s3d.operations.call import Call
 from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
+from s3d.operations.reading import plan_of, read
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.versioning import made
+from s3d.protocol.checksums import ALGORITHMS, Claims, Digests
+from s3d.protocol.composite import FULL_OBJECT
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX, Target, percent_decode
 from shardd.contract.bucket_names import valid_bucket_name
@@ -46,6 +50,7 @@ async def copy_object(call: Call) -> Reply:
     check_live(call, conditions)
     for _ in range(SOURCE_TRIES_MAX):
         source = find_source(call)
+        attributes = await _checksummed(call, source, _attributes(call, source))
         outcome = await call.store.apply(
             CopyObject(
                 call.store.write_id(call.now_us),
@@ -55,7 +60,7 @@ async def copy_object(call: Call) -> Reply:
                 source_incarnation=source.bucket.incarnation,
                 source_key=source.key,
                 source_sequence=source.version.sequence,
-                attributes=_attributes(call, source),
+                attributes=attributes,
                 incarnation=call.bucket.incarnation,
                 conditions=conditions,
                 grace_us=call.store.grace_us,
@@ -63,17 +68,18 @@ async def copy_object(call: Call) -> Reply:
         )
         if outcome.error != "OperationAborted":
             break
-    return _result(outcome, source)
+    return _result(outcome, source, attributes)
 
 
-def _result(outcome: Outcome, source: Source) -> Reply:
+def _result(outcome: Outcome, source: Source, attributes: Attributes) -> Reply:
     if outcome.error:
         raise S3Error(outcome.error)
+    checksums = [*attributes.checksums.items()]
     body = documents.copy_result(
         "CopyObjectResult",
         etag=outcome.etag,
         modified_us=outcome.modified_us,
-        checksums=[*source.version.attributes.checksums.items()],
+        checksums=[*checksums, ("Type", attributes.checksum_type or FULL_OBJECT)] if checksums else (),
     )
     return xml_reply(body, headers=[*made(outcome.version_id), *source.headers])
 
@@ -106,6 +112,25 @@ def _attributes(call: Call, source: Source) -> Attributes:
         tags=_tags(call, source),
     )
     return begin_object(call).of(described)
+
+
+async def _checksummed(call: Call, source: Source, attributes: Attributes) -> Attributes:
+    """`attributes` with the checksum that the request asks for; one that the source has not, its bytes give."""
+    algorithm = call.header("x-amz-checksum-algorithm").upper()
+    if algorithm in ("", attributes.checksum_algorithm):
+        return attributes
+    if algorithm not in ALGORITHMS:
+        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
+    digests = Digests(Claims(algorithm=ALGORITHMS[algorithm], computed=True))
+    with call.store.state.view() as view:
+        plan = plan_of(view, source.version, 0, source.version.size)
+    async with aclosing(read(call.store, plan)) as batches:
+        async for batch in batches:
+            for piece in batch:
+                digests.update(piece)
+    return msgspec.structs.replace(
+        attributes, checksum_algorithm=algorithm, checksum_type=FULL_OBJECT, checksums=digests.check({})
+    )
 
 
 def _tags(call: Call, source: Source) -> dict[str, str]:

@@ -74,17 +74,19 @@ def buckets(rows: Iterable[BucketRow], *, account: str, name: str, token: str, p
 
 def contents(key: str, row: ObjectRow, owner_element: str) -> str:
     """One key of a list; `key` is encoded and escaped already."""
-    checksum = (
-        f"<ChecksumAlgorithm>{row.checksum_algorithm}</ChecksumAlgorithm>"
-        f"<ChecksumType>{row.checksum_type or 'FULL_OBJECT'}</ChecksumType>"
-        if row.checksum_algorithm
-        else ""
-    )
+    checksum = checksum_kind(row.checksum_algorithm, row.checksum_type) if row.checksum_algorithm else ""
     return (
         f"<Contents><Key>{key}</Key><LastModified>{timestamp(row.modified_us // 1_000_000)}</LastModified>"
         f"<ETag>&quot;{row.etag}&quot;</ETag>{checksum}<Size>{row.size}</Size>{owner_element}"
         f"<StorageClass>{row.storage_class}</StorageClass></Contents>"
     )
+
+
+def checksum_kind(algorithm: str, kind: str) -> str:
+    """Which checksum an entry of a list has; nothing without an `algorithm`."""
+    if not algorithm:
+        return ""
+    return f"<ChecksumAlgorithm>{algorithm}</ChecksumAlgorithm><ChecksumType>{kind or 'FULL_OBJECT'}</ChecksumType>"
 
 
 def common_prefixes(prefixes: Iterable[str]) -> str:

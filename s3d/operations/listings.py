@@ -11,17 +11,9 @@ from s3d.metadata.listing import (
     ListedVersion,
     Page,
     Query,
-)
-from s3d.metadata.listing import (
     list_buckets as buckets_page,
-)
-from s3d.metadata.listing import (
     list_objects as objects_page,
-)
-from s3d.metadata.listing import (
     list_uploads as uploads_page,
-)
-from s3d.metadata.listing import (
     list_versions as versions_page,
 )
 from s3d.operations import documents
@@ -192,9 +184,11 @@ def _version(entry: ListedVersion, asked: Asked, owner: str) -> str:
     )
     if row.delete_marker:
         return f"<DeleteMarker>{known}{owner}</DeleteMarker>"
+    said = row.attributes
+    checksum = documents.checksum_kind(said.checksum_algorithm, said.checksum_type)
     return (
-        f"<Version>{known}<ETag>&quot;{row.etag}&quot;</ETag><Size>{row.size}</Size>{owner}"
-        f"<StorageClass>{row.attributes.storage_class}</StorageClass></Version>"
+        f"<Version>{known}<ETag>&quot;{row.etag}&quot;</ETag>{checksum}<Size>{row.size}</Size>{owner}"
+        f"<StorageClass>{said.storage_class}</StorageClass></Version>"
     )
 
 
@@ -236,7 +230,8 @@ def _upload(entry: ListedUpload, asked: Asked, owner: str) -> str:
         f"<Upload><Key>{asked.written(entry.key.decode())}</Key>{element('UploadId', row.upload)}"
         f"<Initiator>{initiator}</Initiator>{owner}"
         f"{element('StorageClass', row.attributes.storage_class)}"
-        f"{element('Initiated', documents.stamp(row.initiated_us))}</Upload>"
+        f"{element('Initiated', documents.stamp(row.initiated_us))}"
+        f"{documents.checksum_kind(row.attributes.checksum_algorithm, row.attributes.checksum_type)}</Upload>"
     )
 
 

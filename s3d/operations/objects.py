@@ -1,9 +1,9 @@
 """Owns PutObject, GetObject and HeadObject: the life of a PUT and of a GET, in order."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from s3d.metadata.commands import PutObject
-from s3d.metadata.rows import VersionRow
+from s3d.metadata.rows import Slice, VersionRow
 from s3d.metadata.view import View
 from s3d.operations import attributes as headers_of
 from s3d.operations.authorise import Named, absent, check_judged, permits
@@ -18,6 +18,15 @@ from s3d.protocol.conditions import parse_range, range_applies
 from s3d.protocol.errors import S3Error
 
 _CHECKSUM_MODE: Final = "x-amz-checksum-mode"
+
+
+class Extent(NamedTuple):
+    """Bytes [start, stop) of an object; `partial` where they were asked for by themselves, `part` where as a part."""
+
+    start: int
+    stop: int
+    partial: bool = False
+    part: Slice | None = None
 
 
 async def put_object(call: Call) -> Reply:
@@ -60,10 +69,9 @@ async def head_object(call: Call) -> Reply:
     with call.store.state.view() as view:
         version = find_version(call, view)
         check_read(call.request.headers, version)
-        start, stop, partial = _extent(call, view, version)
-    return Reply(
-        206 if partial else 200, headers=_read(call, version, start, stop, partial), length=stop - start
-    )
+        extent = _extent(call, view, version)
+    status = 206 if extent.partial else 200
+    return Reply(status, headers=_read(call, version, extent), length=extent.stop - extent.start)
 
 
 async def get_object(call: Call) -> Reply:
@@ -71,16 +79,16 @@ async def get_object(call: Call) -> Reply:
     with call.store.state.view() as view:
         version = find_version(call, view)
         check_read(call.request.headers, version)
-        start, stop, partial = _extent(call, view, version)
-        plan = plan_of(view, version, start, stop)
-    headers = _read(call, version, start, stop, partial)
+        extent = _extent(call, view, version)
+        plan = plan_of(view, version, extent.start, extent.stop)
+    headers = _read(call, version, extent)
     first, rest = await first_and_rest(call.store, plan)
     return Reply(
-        206 if partial else 200,
+        206 if extent.partial else 200,
         headers=headers,
         body=first,
         rest=rest,
-        length=stop - start,
+        length=extent.stop - extent.start,
     )
 
 
@@ -101,21 +109,21 @@ def find_version(call: Call, view: View) -> VersionRow:
     return version
 
 
-def _extent(call: Call, view: View, version: VersionRow) -> tuple[int, int, bool]:
-    """(start, stop, whether that is a part only) of the bytes that a read asks for by Range or partNumber."""
+def _extent(call: Call, view: View, version: VersionRow) -> Extent:
+    """The bytes that a read asks for by Range or partNumber."""
     header = call.header("range")
     if "partNumber" in call.request.target.query:
         if header:
             raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
-        return (*_part_extent(call, view, version), True)
+        return _part_extent(call, view, version)
     modified_s = version.modified_us // 1_000_000
     if not header or not range_applies(call.request.headers, etag=version.etag, modified_s=modified_s):
-        return 0, version.size, False
+        return Extent(0, version.size)
     extent = parse_range(header, version.size)
-    return (0, version.size, False) if extent is None else (*extent, True)
+    return Extent(0, version.size) if extent is None else Extent(*extent, partial=True)
 
 
-def _part_extent(call: Call, view: View, version: VersionRow) -> tuple[int, int]:
+def _part_extent(call: Call, view: View, version: VersionRow) -> Extent:
     number = call.number("partNumber", 0, most=10_001)
     if not 1 <= number <= 10_000:
         raise S3Error(
@@ -125,24 +133,27 @@ def _part_extent(call: Call, view: View, version: VersionRow) -> tuple[int, int]
             ArgumentValue=call.argument("partNumber")[:64],
         )
     if not version.parts and number == 1:
-        return 0, version.size
+        return Extent(0, version.size, partial=version.size > 0)
     found = view.part_of(version, number) if version.parts else None
     if found is None:
         raise S3Error("InvalidPart", ActualPartCount=str(version.parts or 1), PartNumberRequested=str(number))
     offset, part = found
-    return offset, offset + part.size
+    return Extent(offset, offset + part.size, partial=part.size > 0, part=part)
 
 
-def _read(call: Call, version: VersionRow, start: int, stop: int, partial: bool) -> list[tuple[str, str]]:
+def _read(call: Call, version: VersionRow, extent: Extent) -> list[tuple[str, str]]:
     query = call.request.target.query
     overrides = query if query and any(name.startswith("response-") for name in query) else {}
     if overrides and not call.verified.access_key:
         raise S3Error(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
         )
-    whole = not partial or (start, stop) == (0, version.size)
-    checksums = whole and call.header(_CHECKSUM_MODE).upper() == "ENABLED"
+    start, stop, partial, part = extent
+    asked = call.header(_CHECKSUM_MODE).upper() == "ENABLED"
+    checksums = asked and part is None and (not partial or (start, stop) == (0, version.size))
     headers = headers_of.reply_headers(version, checksums=checksums, overrides=overrides)
+    if part is not None:
+        headers += headers_of.part_headers(version, part, checksums=asked)
     if call.bucket.versioning:
         headers.append(("x-amz-version-id", version.version_id))
     tags = version.attributes.tags

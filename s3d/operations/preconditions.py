@@ -11,11 +11,21 @@ from s3d.protocol.errors import S3Error
 
 _IF_MODIFIED: Final = "x-amz-if-match-last-modified-time"
 _IF_SIZE: Final = "x-amz-if-match-size"
+_FRESHNESS: Final = {"cache-control": "Cache-Control", "expires": "Expires"}
 
 
 def check_read(headers: Mapping[str, str], version: VersionRow) -> None:
-    """Hold a read of `version` against its conditions. Raises PreconditionFailed, NotModified."""
-    conditions.check_read(headers, etag=version.etag, modified_s=version.modified_us // 1_000_000)
+    """Hold a read of `version` against its conditions. Raises PreconditionFailed, NotModified.
+
+    A 304 says again how long the copy that it confirms may be kept (RFC 9110, 15.4.5).
+    """
+    try:
+        conditions.check_read(headers, etag=version.etag, modified_s=version.modified_us // 1_000_000)
+    except S3Error as error:
+        if error.code == "NotModified":
+            kept = version.attributes.headers
+            error.headers |= {header: kept[name] for name, header in _FRESHNESS.items() if name in kept}
+        raise
 
 
 def check_copy_source(headers: Mapping[str, str], version: VersionRow) -> None:

@@ -45,6 +45,8 @@ def copy_object(step: Step, command: CopyObject) -> Outcome:
     slices = tuple(part for _, part in step.view.slices(source))
     for part in slices:  # before the version that is replaced lets go of them: it may be the source itself
         step.share(part.blob)
+    if command.attributes.checksum_algorithm != source.attributes.checksum_algorithm:
+        slices = tuple(msgspec.structs.replace(part, checksum="") for part in slices)
     draft = _draft(source.etag, source.size, command.attributes, slices, parts=source.parts)
     return add_version(step, bucket, command.key, draft=draft, current=current)
 

@@ -19,6 +19,21 @@ async def test_reads(live: Live) -> None:
     assert (await live.ask("GET", "/bucket/key", headers={"If-Match": f'"x", {etag}'})).status == 200
 
 
+async def test_what_is_not_modified_may_be_kept_as_long_as_it_was_said(live: Live) -> None:
+    said = {
+        "Cache-Control": "max-age=5",
+        "Expires": "Fri, 21 Nov 2014 08:00:00 GMT",
+        "Content-Language": "de",
+    }
+    etag = (await live.ok("PUT", "/bucket/key", b"body", headers=said)).headers["etag"]
+    same = await live.ask("GET", "/bucket/key", headers={"If-None-Match": etag})
+    assert (same.status, same.headers["cache-control"], same.headers["expires"]) == (
+        304,
+        *[*said.values()][:2],
+    )
+    assert "content-language" not in same.headers
+
+
 async def test_a_range_counts_only_for_the_same_object(live: Live) -> None:
     etag = (await live.ok("PUT", "/bucket/key", b"body")).headers["etag"]
     part = await live.ok("GET", "/bucket/key", headers={"Range": "bytes=0-0", "If-Range": etag})

@@ -1,5 +1,8 @@
 """CopyObject and UploadPartCopy: bytes shared or moved, sources authorised, nothing decoded twice."""
 
+from base64 import b64encode
+from hashlib import sha1
+
 import pytest
 
 from s3d.operations.copies import parse_copy_source
@@ -126,3 +129,31 @@ async def test_copied_ranges_are_read_strictly(filled: Live, value: str) -> None
     sent = {"x-amz-copy-source": "/bucket/a", "x-amz-copy-source-range": value}
     answer = await filled.ask("PUT", "/bucket/key", query=f"uploadId={upload}&partNumber=1", headers=sent)
     assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+
+async def test_a_copy_has_the_checksum_that_is_asked_for(filled: Live) -> None:
+    stored = filled.shards()
+    answer = await copy(filled, "/bucket/b", "/bucket/a", x_amz_checksum_algorithm="SHA1")
+    own = b64encode(sha1(BODY, usedforsecurity=False).digest()).decode()
+    assert (answer.text("ChecksumSHA1"), answer.text("ChecksumType")) == (own, "FULL_OBJECT")
+    assert filled.shards() == stored
+    head = await filled.ok("HEAD", "/bucket/b", headers={"x-amz-checksum-mode": "ENABLED"})
+    assert (head.headers["x-amz-checksum-sha1"], head.headers["x-amz-checksum-type"]) == (own, "FULL_OBJECT")
+    unknown = await copy(filled, "/bucket/c", "/bucket/a", x_amz_checksum_algorithm="CRC16")
+    assert (unknown.status, unknown.code) == (400, "InvalidRequest")
+
+
+async def test_the_parts_of_a_copy_with_another_checksum_have_none(filled: Live) -> None:
+    begun = await filled.ok(
+        "POST", "/bucket/parts", query="uploads", headers={"x-amz-checksum-algorithm": "CRC32"}
+    )
+    upload = begun.text("UploadId")
+    sent = await filled.ok("PUT", "/bucket/parts", BODY, query=f"uploadId={upload}&partNumber=1")
+    listed = f"<Part><PartNumber>1</PartNumber><ETag>{sent.headers['etag']}</ETag></Part>"
+    document = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+    await filled.ok("POST", "/bucket/parts", document, query=f"uploadId={upload}")
+    await copy(filled, "/bucket/b", "/bucket/parts", x_amz_checksum_algorithm="CRC32C")
+    asked = {"x-amz-object-attributes": "Checksum,ObjectParts"}
+    said = await filled.ok("GET", "/bucket/b", query="attributes", headers=asked)
+    assert said.text("Checksum/ChecksumCRC32C")
+    assert said.texts("ObjectParts/Part/ChecksumCRC32C") == []

@@ -124,3 +124,10 @@ async def test_versions_of_a_bucket_without_versions(filled: Live) -> None:
     assert rest.texts("Version/Key") == ["z"]
     alone = await filled.ask("GET", "/bucket", query="versions&version-id-marker=null")
     assert (alone.status, alone.code) == (400, "InvalidArgument")
+
+
+async def test_versions_are_listed_with_the_kind_of_their_checksum(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body", headers={"x-amz-checksum-crc32": "26gLsg=="})
+    listed = await live.ok("GET", "/bucket", query="versions")
+    said = (listed.text("Version/ChecksumAlgorithm"), listed.text("Version/ChecksumType"))
+    assert said == ("CRC32", "FULL_OBJECT")

@@ -1,5 +1,6 @@
 """Multipart uploads: begun, sent, listed, completed, aborted."""
 
+import base64
 import hashlib
 
 import pytest
@@ -43,7 +44,7 @@ async def test_parts_become_one_object(live: Live) -> None:
         "a/b",
         "v",
     )
-    assert got.headers["x-amz-mp-parts-count"] == "2"
+    assert "x-amz-mp-parts-count" not in got.headers, "only a read of one part is told how many there are"
     across = await live.ok("GET", "/bucket/key", headers={"Range": f"bytes={len(BIG) - 3}-{len(BIG) + 2}"})
     assert across.body == BIG[-3:] + LAST[:3]
 
@@ -57,6 +58,7 @@ async def test_one_part_of_an_object(live: Live) -> None:
     assert (
         got.headers["content-range"] == f"bytes {len(BIG)}-{len(BIG) + len(LAST) - 1}/{len(BIG) + len(LAST)}"
     )
+    assert got.headers["x-amz-mp-parts-count"] == "2"
     absent = await live.ask("GET", "/bucket/key", query="partNumber=2")
     assert (absent.status, absent.code) == (400, "InvalidPart")
     for number in ("0", "10001", "1e3", "\u0660\u0661"):
@@ -234,3 +236,29 @@ async def test_a_checksum_type_that_its_algorithm_has_not(live: Live) -> None:
     headers = {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-type": "FULL_OBJECT"}
     answer = await live.ask("POST", "/bucket/key", query="uploads", headers=headers)
     assert (answer.status, answer.code) == (400, "InvalidRequest")
+
+
+async def test_a_part_is_read_with_its_own_checksum(live: Live) -> None:
+    headers = {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-type": "COMPOSITE"}
+    upload = await begin(live, **headers)
+    await complete(live, upload, (1, await send(live, upload, 1, LAST)))
+    asked = {"x-amz-checksum-mode": "ENABLED"}
+    whole = await live.ok("HEAD", "/bucket/key", headers=asked)
+    part = await live.ok("HEAD", "/bucket/key", query="partNumber=1", headers=asked)
+    own = base64.b64encode(hashlib.sha256(LAST).digest()).decode()
+    assert part.headers["x-amz-checksum-sha256"] == own
+    assert whole.headers["x-amz-checksum-sha256"].endswith("-1")
+    assert {answer.headers["x-amz-checksum-type"] for answer in (whole, part)} == {"COMPOSITE"}
+
+
+async def test_an_empty_object_is_its_own_first_part(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key")
+    got = await live.ok("GET", "/bucket/key", query="partNumber=1")
+    assert (got.status, got.body, "content-range" in got.headers) == (200, b"", False)
+
+
+async def test_uploads_are_listed_with_the_checksums_that_they_ask_for(live: Live) -> None:
+    await begin(live, **{"x-amz-checksum-algorithm": "CRC32"})
+    listed = await live.ok("GET", "/bucket", query="uploads")
+    said = (listed.text("Upload/ChecksumAlgorithm"), listed.text("Upload/ChecksumType"))
+    assert said == ("CRC32", "COMPOSITE")
