@@ -64,6 +64,7 @@ ROWS = {
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),
     "T-F2": Row(("tests/s3d/protocol/test_edited_requests.py",), {"QUOIN_EDITED_REQUESTS": 100_000}),
     "T-F3": Row(("tests/s3d/protocol/test_streaming.py",), {"QUOIN_EDITED_BODIES": 100_000}),
+    "forms": Row(("tests/s3d/protocol/test_form_data.py",), {"QUOIN_EDITED_FORMS": 100_000}),
     "T-F4": Row(("tests/s3d/protocol/test_xml.py",), {"QUOIN_EDITED_DOCUMENTS": 100_000}),
     "T-F5": Row(
         ("tests/shardd/test_service.py", "tests/shardd/transport/test_proof.py"), {"QUOIN_TF5_CASES": 100_000}
