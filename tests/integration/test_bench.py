@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.listing import ROWS
 from tests.integration.cluster import ROOT, Cluster
 
 pytestmark = pytest.mark.cluster
@@ -36,6 +38,29 @@ def test_every_phase_has_a_figure(shared_cluster: Cluster, tmp_path: Path):
         assert 0 < figure["p50_ms"] <= figure["p99_ms"]
     assert sum(figure["cpu_ms"] for figure in figures.values()) > 0
     assert 0 < found["memory"]["idle"]["pss_bytes"] <= found["memory"]["peak"]["pss_bytes"]
+
+
+def compared(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The rows of a comparison, none of whose requests failed. How they compare is no test's to judge."""
+    report = tmp_path / "rows.json"
+    done = run(*arguments, "--folder", str(tmp_path), "--json", str(report))
+    assert report.exists(), done.stdout[-2_000:] + done.stderr[-2_000:]
+    rows: list[dict[str, Any]] = json.loads(report.read_text())
+    assert done.returncode == (not all(row["held"] for row in rows))
+    for figure in (figure for row in rows for side in ("base", "other") for figure in row[side]):
+        assert figure["failures"] == 0 and figure["p50_ms"] > 0
+    return rows
+
+
+def test_pages_of_a_large_bucket_are_held_against_those_of_a_small_one(tmp_path: Path):
+    rows = compared(tmp_path, "--listing", "6000", "--scale", "0.05")
+    assert [row["name"] for row in rows] == list(ROWS)
+
+
+def test_an_older_checkout_has_its_turns_beside_this_one(tmp_path: Path):
+    rows = compared(tmp_path, "--beside", str(ROOT), "--rounds", "2", "--keys", "20")
+    assert {"PUT 4 KiB", "GET 4 KiB", "HEAD", "DELETE", "LIST 1,000 keys"} <= {row["name"] for row in rows}
+    assert all(len(row["base"]) == len(row["other"]) == 2 for row in rows)
 
 
 def test_a_refused_bucket_is_told(shared_cluster: Cluster):
