@@ -16,6 +16,7 @@ from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import ShardStore
+from shardd.scrubbing import Scrubbing
 from shardd.service import ShardService
 from shardd.transport import collector, holds, readiness
 from shardd.transport.endpoint import ServerEndpoint, load_engine
@@ -23,6 +24,7 @@ from shardd.transport.engine import EngineSettings
 from shardd.transport.tls import PeerIdentity
 
 STOP_GRACE_S = 4.0
+SCRUB_FILE = "scrub.json"
 
 log = logging.getLogger("shardd")
 
@@ -71,7 +73,8 @@ async def _serve(cluster: Cluster, node: NodeConfig) -> None:
         limits=cluster.storage,
     )
     try:
-        service = ShardService(store, cluster=identity.cluster)
+        scrubbing = Scrubbing(store, node.path / SCRUB_FILE, limits=cluster.storage)
+        service = ShardService(store, scrubbing, cluster=identity.cluster)
         endpoint = ServerEndpoint(
             load_engine(cluster.quic.engine),
             EngineSettings(identity, cluster.quic.max_datagram_size, node.id),

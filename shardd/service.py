@@ -17,6 +17,7 @@ from shardd.contract.blobs import BlobId
 from shardd.contract.errors import InternalError, ShardError
 from shardd.engine.store import Delete, Put, ShardStore
 from shardd.promptness import Promptness
+from shardd.scrubbing import Scrubbing
 from shardd.transport.session import Request
 
 READERS = 2
@@ -38,12 +39,14 @@ class ShardService:
     costs more than that. A disk that hangs thus makes the node silent, and gateways go round it within a second.
     """
 
-    def __init__(self, store: ShardStore, *, cluster: bytes) -> None:
+    def __init__(self, store: ShardStore, scrubbing: Scrubbing, *, cluster: bytes) -> None:
         self._store = store
+        self._scrubbing = scrubbing
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._flush_due_s = 0.0
+        self._scrub_due_s = 0.0
         self._prompt = Promptness()
         self._small: list[Write] = []
         self._small_bytes = 0
@@ -58,6 +61,7 @@ class ShardService:
     async def stop(self) -> None:
         """Ends the threads once what they have is done; the store stays open."""
         await self._committer.stop()
+        self._scrubbing.save()
         self._readers.shutdown()
 
     # The committer's thread: committer.Writer
@@ -76,7 +80,15 @@ class ShardService:
             self._flush_due_s = began_s + FLUSH_INTERVAL_S
         busy: list[bool] = []
         self._guarded(lambda: busy.append(self._store.compact_step(_now_us())))
-        return time.monotonic() - began_s if busy == [True] else FLUSH_INTERVAL_S
+        if busy == [True]:
+            return time.monotonic() - began_s
+        if began_s >= self._scrub_due_s:
+            self._scrub_due_s = began_s + FLUSH_INTERVAL_S  # where the step fails
+            self._guarded(self._scrub)
+        return min(FLUSH_INTERVAL_S, max(0.0, self._scrub_due_s - time.monotonic()))
+
+    def _scrub(self) -> None:
+        self._scrub_due_s = self._scrubbing.step(_now_us()) + time.monotonic()
 
     # The door
 
@@ -112,9 +124,16 @@ class ShardService:
 
     def _status(self) -> messages.Status:
         status = self._store.status(_now_us())
-        if status.state == "ok" and self._committer.stands_still_s() > BUSY_AFTER_S:
-            return msgspec.structs.replace(status, state=messages.BUSY)
-        return status
+        busy = status.state == "ok" and self._committer.stands_still_s() > BUSY_AFTER_S
+        scrub = self._scrubbing.progress
+        return msgspec.structs.replace(
+            status,
+            state=messages.BUSY if busy else status.state,
+            scrub_started_us=scrub.started_us,
+            scrub_records=scrub.records,
+            scrub_damaged=scrub.damaged,
+            scrub_passes=scrub.passes,
+        )
 
     def _write(self, request: Request, changes: Sequence[Change], *, size_bytes: int) -> None:
         """Small writes that come in one turn of the loop are one group commit."""

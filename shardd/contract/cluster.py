@@ -68,6 +68,7 @@ class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compact_below_live: Fraction = 0.70
     compact_above_full: Fraction = 0.85
     refuse_above_full: Fraction = 0.95
+    scrub_days: Annotated[float, msgspec.Meta(gt=0.0)] = 30.0
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

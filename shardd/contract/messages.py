@@ -111,6 +111,10 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     shard_bytes: int
     segments: int
     quarantined: int
+    scrub_started_us: int = 0  # of the pass that is under way
+    scrub_records: int = 0  # verified in it so far
+    scrub_damaged: int = 0  # stretches of segments that were no records
+    scrub_passes: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

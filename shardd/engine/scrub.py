@@ -1,4 +1,4 @@
-"""Owns the verification of what lies in a segment, a few MiB at a time; never decides when."""
+"""Owns the verification of what lies in a segment, a little at a time; never decides when."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from shardd.engine.journal import Journal
 from shardd.engine.record import BLOCK_SIZE
 from shardd.engine.segment import Found, Gap
 
-STEP_BYTES = 8 << 20
+STEP_BYTES = 2 << 20  # writes wait meanwhile: some ms
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
@@ -32,12 +32,10 @@ def scrub(journal: Journal, index: Index, *, segment: int, position: int) -> Scr
     for item in found.scan(start, end):
         if isinstance(item, Found):
             records += 1
-            stop = item.header.offset + item.header.size
         else:
             gaps.append(item)
-            stop = item.stop
-        if stop - start >= STEP_BYTES and stop < end:
-            following = stop
+        if item.stop - start >= STEP_BYTES and item.stop < end:
+            following = item.stop
             break
     if not gaps:
         return Scrubbed(records, 0, 0, following)

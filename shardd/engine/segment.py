@@ -69,6 +69,12 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     window: bytes
     at: int  # of the record in `window`
 
+    @property
+    def stop(self) -> int:
+        """Where the next record begins, or a gap."""
+        stop = self.header.offset + self.header.size
+        return align(stop, BLOCK_SIZE) if self.header.ends_commit else stop
+
     def units(self) -> bytes:
         start = self.at + self.header.head_size
         return self.window[start : start + self.header.length]
@@ -232,14 +238,9 @@ class Segment:
                 following = self._search(cursor, at + ALIGNMENT)
                 yield Gap(at, following)
                 at = following
-            elif isinstance(found, Gap):
-                yield found
-                at = found.stop
             else:
                 yield found
-                at += found.header.size
-                if found.header.ends_commit:
-                    at = align(at, BLOCK_SIZE)
+                at = found.stop
 
     def _record_at(self, cursor: "_Cursor", offset: int) -> Found | Gap | None:
         """None where there is no header; a Gap where there is one whose record is not whole."""

@@ -18,6 +18,7 @@ from shardd.contract.errors import BY_CODE, InternalError, OverloadedError, Shar
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import Delete, ShardStore
 from shardd.promptness import SLOW_S, Promptness
+from shardd.scrubbing import Scrubbing
 from shardd.service import ShardService
 from shardd.transport import session
 from shardd.transport.tls import PeerIdentity
@@ -41,7 +42,8 @@ class Server:
             filesystem=DiskFilesystem(),
             limits=LIMITS,
         )
-        self.service = ShardService(self.store, cluster=self.identity.cluster)
+        scrubbing = Scrubbing(self.store, folder / "scrub.json", limits=LIMITS)
+        self.service = ShardService(self.store, scrubbing, cluster=self.identity.cluster)
         self.endpoint = serve(self.secrets, self.service.handle)
         self.address = self.endpoint.listen("127.0.0.1", 0)
         self.clients: list[RawClient] = []

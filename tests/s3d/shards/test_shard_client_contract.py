@@ -16,6 +16,7 @@ from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import ShardStore
+from shardd.scrubbing import Scrubbing
 from shardd.service import ShardService
 from shardd.transport import authority
 from shardd.transport.endpoint import ServerEndpoint, load_engine
@@ -48,7 +49,8 @@ class TestShardClient(ShardClientContract):
             filesystem=DiskFilesystem(),
             limits=StorageConfig(segment_bytes=32 << 20),
         )
-        service = ShardService(store, cluster=server.cluster)
+        scrubbing = Scrubbing(store, tmp_path / "scrub.json", limits=StorageConfig())
+        service = ShardService(store, scrubbing, cluster=server.cluster)
         quic = QuicConfig()
         endpoint = ServerEndpoint(
             load_engine(quic.engine),

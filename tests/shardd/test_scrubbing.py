@@ -1,0 +1,86 @@
+"""Proves that scrub reads every record once a period, goes on where it stopped, and finds what is damaged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shardd.contract.cluster import MIB, StorageConfig
+from shardd.engine.store import ShardStore
+from shardd.scrubbing import DAY_S, Progress, Scrubbing
+from tests.shardd.engine.shards import NOW_US, commit, content, open_store, put, segment_files
+
+LIMITS = StorageConfig(segment_bytes=4 * MIB, scrub_days=30.0)
+RECORDS = 40
+RECORD_SIZE = 300_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ShardStore]:
+    opened = open_store(tmp_path / "store", segment_bytes=LIMITS.segment_bytes)
+    for number in range(RECORDS):
+        commit(opened, put(number, content(RECORD_SIZE, number)))
+    yield opened
+    opened.close()
+
+
+def scrubbing(store: ShardStore, tmp_path: Path) -> Scrubbing:
+    return Scrubbing(store, tmp_path / "scrub.json", limits=LIMITS, clock=lambda: 5.0)
+
+
+def test_a_pass_reads_every_record_and_is_spread_over_the_period(store: ShardStore, tmp_path: Path) -> None:
+    scrub = scrubbing(store, tmp_path)
+    seconds, records = 0.0, 0
+    while not scrub.progress.passes:
+        records = max(records, scrub.progress.records)
+        seconds += scrub.step(NOW_US)
+    assert records == RECORDS
+    assert len(store.segments()) > 2
+    assert 0.5 < seconds / (LIMITS.scrub_days * DAY_S) < 1.0
+    assert scrub.progress == Progress(store.incarnation, passes=1)
+
+
+def test_a_pass_goes_on_after_a_restart(store: ShardStore, tmp_path: Path) -> None:
+    scrub = scrubbing(store, tmp_path)
+    for _ in range(3):
+        scrub.step(NOW_US)
+    there = scrub.progress.records
+    assert 0 < there < RECORDS
+    scrub.save()
+    again = scrubbing(store, tmp_path)
+    assert again.progress == scrub.progress
+    while not again.progress.passes:
+        there = max(there, again.progress.records)
+        again.step(NOW_US)
+    assert there == RECORDS
+
+
+@pytest.mark.parametrize("kept", [b"", b"{", b'{"incarnation":"AAAA","segment":99,"passes":7}'])
+def test_progress_that_is_damaged_or_of_another_life_begins_anew(
+    store: ShardStore, tmp_path: Path, kept: bytes
+) -> None:
+    (tmp_path / "scrub.json").write_bytes(kept)
+    assert scrubbing(store, tmp_path).progress == Progress(store.incarnation)
+
+
+def test_damage_is_quarantined_and_counted(store: ShardStore, tmp_path: Path) -> None:
+    for path in segment_files(tmp_path / "store")[:2]:
+        with path.open("r+b") as file:
+            file.seek(100_000)
+            file.write(b"rot")
+    scrub = scrubbing(store, tmp_path)
+    damaged = 0
+    while not scrub.progress.passes:
+        damaged = max(damaged, scrub.progress.damaged)
+        scrub.step(NOW_US)
+    assert damaged == 2 and store.status(NOW_US).quarantined == 2
+
+
+def test_an_empty_store_has_nothing_to_verify(tmp_path: Path) -> None:
+    empty = open_store(tmp_path / "empty", segment_bytes=LIMITS.segment_bytes)
+    try:
+        scrub = scrubbing(empty, tmp_path)
+        assert scrub.step(NOW_US) > 60.0
+        assert scrub.progress.passes == 0
+    finally:
+        empty.close()
