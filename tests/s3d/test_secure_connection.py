@@ -154,6 +154,7 @@ async def test_the_end_is_said_and_a_cut_is_not(authority: WebAuthority) -> None
         for number, ends_well in ((0, True), (1, False)):
             request = b"GET /%d HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % number
             assert await asyncio.to_thread(_ends_well, talk.port, client, request) == ends_well
+        assert await asyncio.to_thread(_ends_well, talk.port, client, b"no request\r\n\r\n")
         await until(lambda: talk.listener.connections == 0)
 
 
@@ -187,7 +188,6 @@ async def test_a_client_that_says_its_end_still_gets_its_answer(authority: WebAu
             with pytest.raises(ssl.SSLWantReadError):
                 session.unwrap()
             plain.sendall(outgoing.read())
-            plain.shutdown(socket.SHUT_WR)
             while piece := plain.recv(65_536):
                 incoming.write(piece)
             return session.read(65_536)
@@ -206,6 +206,23 @@ async def test_silence_after_a_reply_ends_the_connection(authority: WebAuthority
         await reply_of(reader)
         await talk.later(KEEP_ALIVE_S + 0.1)
         await until(lambda: talk.listener.connections == 0)
+        writer.close()
+
+
+async def test_a_reply_is_with_the_socket_before_the_next_request_is_taken(authority: WebAuthority) -> None:
+    held: list[int] = []
+
+    async def answer(message: Message) -> Reply:
+        held.append(talk.held)
+        return Reply(body=(b"x" * 1_000_000,))
+
+    async with secure(authority, answer) as talk:
+        reader, writer = await talk.client(authority.client())
+        writer.write(b"".join(HEAD % number for number in range(40)))
+        await until(lambda: talk.held > 0)
+        for _ in range(40):
+            assert (await reply_of(reader))[1] == b"x" * 1_000_000
+        assert held == [0] * 40
         writer.close()
 
 
@@ -281,16 +298,20 @@ async def test_half_a_pair_changes_nothing_until_it_is_whole(
 
 
 def test_a_link_to_other_files_is_a_change(authority: WebAuthority, tmp_path: Path) -> None:
-    """As certbot's live folder: links, which each renewal points elsewhere."""
-    old, new = authority.files(), authority.files()
-    live = Files(tmp_path / "cert.pem", tmp_path / "key.pem")
-    live.certificate.symlink_to(old.certificate)
-    live.key.symlink_to(old.key)
+    """As the links of certbot and, here, of Kubernetes: the files stay links to a link that points elsewhere."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        authority.issue(Files(tmp_path / name / "cert.pem", tmp_path / name / "key.pem"))
+    live, data = Files(tmp_path / "cert.pem", tmp_path / "key.pem"), tmp_path / "data"
+    data.symlink_to(tmp_path / "old")
+    live.certificate.symlink_to(data / "cert.pem")
+    live.key.symlink_to(data / "key.pem")
     certificate = Certificate(live.certificate, live.key)
     context = certificate.context
-    for link, target in ((live.certificate, new.certificate), (live.key, new.key)):
-        link.unlink()
-        link.symlink_to(target)
+    certificate.refresh()
+    assert certificate.context is context
+    data.unlink()
+    data.symlink_to(tmp_path / "new")
     certificate.refresh()
     assert certificate.context is not context
 
@@ -328,6 +349,7 @@ def test_a_wrong_pair_is_refused_with_place_and_path(authority: WebAuthority, tm
         test_the_end_is_said_and_a_cut_is_not,
         test_a_client_that_says_its_end_still_gets_its_answer,
         test_silence_after_a_reply_ends_the_connection,
+        test_a_reply_is_with_the_socket_before_the_next_request_is_taken,
         test_a_stream_waits_for_its_reader_and_a_reader_that_stops_is_cut,
     ],
     ids=lambda proof: proof.__name__,
