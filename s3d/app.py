@@ -54,6 +54,7 @@ class App:
         self._count += 1
         request_id = f"{self._prefix}{self._count:08X}"
         name = "Unknown"
+        call: Call | None = None
         hosted = self._hosts.bucket_of(message.raw_headers) if self._hosts is not None else ""
         try:
             if not hosted and is_admin_target(message.target):
@@ -62,8 +63,10 @@ class App:
             else:
                 call, handler = await self._admit(message, request_id, hosted)
                 name = call.operation.name
-                reply = await self._perform(call, handler)
+                reply = await handler(call)
         except S3Error as error:
+            if call is not None and error.code in _OF_SIGNED_BODIES:
+                record_disbelief(call, error)
             reply = self._refusal(error, message.target, request_id)
         except BodySilentError:
             reply = self._refusal(S3Error("RequestTimeout"), message.target, request_id)
@@ -118,8 +121,16 @@ class App:
             secure=message.secure,
             request_id=request_id,
         )
-        if not preflight:
-            await self._identify(call)
+        try:
+            if not preflight:
+                call.verified = self._verifier.verify(request, now_s=now_us / 1_000_000)
+            if operation.name == "PostObject":
+                await self._open_form(call)
+        except S3Error as error:
+            record_disbelief(call, error)
+            raise
+        if call.verified.access_key:
+            call.principal = self._store.accounts.find(call.verified.access_key)
         if self.limits is not None:
             self.limits.spend(call.account, operation.permission, now_us / 1_000_000)
         if preflight and operation.handler is not None:
@@ -135,30 +146,11 @@ class App:
             raise S3Error("NotImplemented", f"{operation.name} is not implemented.")
         return call, operation.handler
 
-    async def _identify(self, call: Call) -> None:
-        """Note who sent a call, by its signature or by that of the form in its body. Raises S3Error."""
-        now_s = call.now_us / 1_000_000
-        try:
-            call.verified = self._verifier.verify(call.request, now_s=now_s)
-            if call.operation.name == "PostObject":
-                call.request, call.verified, call.body = await open_form(
-                    call.request, call.verified, call.body, verifier=self._verifier, now_s=now_s
-                )
-        except S3Error as error:
-            record_disbelief(call, error)
-            raise
-        if call.verified.access_key:
-            call.principal = self._store.accounts.find(call.verified.access_key)
-
-    async def _perform(self, call: Call, handler: Handler) -> Reply:
-        """The reply of a call's handler. Raises S3Error and what else it does."""
-        try:
-            reply: Reply = await handler(call)
-        except S3Error as error:
-            if error.code in _OF_SIGNED_BODIES:
-                record_disbelief(call, error)
-            raise
-        return reply
+    async def _open_form(self, call: Call) -> None:
+        """Make of a form the PUT that it asks for. Raises S3Error."""
+        call.request, call.verified, call.body = await open_form(
+            call.request, call.verified, call.body, verifier=self._verifier, now_s=call.now_us / 1_000_000
+        )
 
     def _refusal(self, error: S3Error, target: str, request_id: str) -> Reply:
         if error.status == 304:
