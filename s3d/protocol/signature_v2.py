@@ -2,7 +2,8 @@
 
 Source: "Signing and authenticating REST requests (Signature Version 2)", S3 user guide. Version 2 signs the method, the
 path, two headers, a date and the x-amz- headers: a parameter of the query that it leaves unsigned is refused, not
-ignored, so that nobody can turn a request that was seen into another one.
+ignored, so that nobody can turn a request that was seen into another one. Of a body it signs what Content-MD5 or an
+x-amz- header says; where neither came, only TLS protects the body, as it does one of UNSIGNED-PAYLOAD in version 4.
 """
 
 import hmac
