@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from s3d.access.audit import Audit
 from s3d.admin.counters import COUNTERS_VARIABLE, Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
+from s3d.blobs.resources import coding_threads
 from s3d.blobs.store import Blobs
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.upkeep import Upkeep
@@ -41,7 +41,6 @@ from shardd.transport import collector, readiness
 from shardd.transport.tls import PeerIdentity
 
 STOP_GRACE_S: Final = 5.0
-CODING_THREADS: Final = 2
 AUDIT_FOLDER: Final = "audit"
 TICK_S: Final = 1.0
 
@@ -93,7 +92,7 @@ class Gateway:
             ring,
             rs=cluster.rs,
             buffer_bytes=cluster.gateway.buffer_bytes,
-            coding=ThreadPoolExecutor(CODING_THREADS, thread_name_prefix="coding"),
+            coding=coding_threads(),
             suspect=suspects.add,
         )
         audit = Audit(_audit_file(node, worker))

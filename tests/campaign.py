@@ -65,10 +65,17 @@ ROWS = {
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),
     "T-F2": Row(("tests/s3d/protocol/test_edited_requests.py",), {"QUOIN_EDITED_REQUESTS": 100_000}),
     "T-F3": Row(("tests/s3d/protocol/test_streaming.py",), {"QUOIN_EDITED_BODIES": 100_000}),
-    "forms": Row(("tests/s3d/protocol/test_form_data.py",), {"QUOIN_EDITED_FORMS": 100_000}),
+    "forms": Row(
+        ("tests/s3d/operations/test_edited_forms.py", "tests/s3d/protocol/test_form_data.py"),
+        {"QUOIN_EDITED_FORMS": 100_000, "QUOIN_DAMAGED_FORMS": 100_000},
+    ),
     "T-F4": Row(("tests/s3d/protocol/test_xml.py",), {"QUOIN_EDITED_DOCUMENTS": 100_000}),
     "T-F5": Row(
         ("tests/shardd/test_service.py", "tests/shardd/transport/test_proof.py"), {"QUOIN_TF5_CASES": 100_000}
+    ),
+    "T-R4": Row(
+        (f"{INTEGRATION}/test_exhaustion.py", "tests/shardd/engine/test_faults.py"),
+        {"QUOIN_TR4_CLIENTS": 2_000},
     ),
     "T-F6": Row((f"{INTEGRATION}/test_clock.py",)),
     "T-R3, T-R5": Row(

@@ -1,15 +1,28 @@
 """Owns what all writers and readers of a process share: the nodes, the byte budgets, the coding threads; no blob."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Barrier
+from typing import Final
 
 from s3d.blobs.budget import Budget
 from s3d.blobs.hedging import Hedges
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
 
+CODING_THREADS: Final = 2
+
 Suspect = Callable[[BlobId, int], None]
+
+
+def coding_threads() -> ThreadPoolExecutor:
+    """The threads for `coding`. They run from now on: a system that gives no thread later stops no upload."""
+    made, all_run = ThreadPoolExecutor(CODING_THREADS, "coding"), Barrier(CODING_THREADS + 1)
+    for _ in range(CODING_THREADS):
+        made.submit(all_run.wait)
+    all_run.wait()
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shardd.contract.cluster import StorageConfig
-from shardd.contract.errors import StorageFailedError, StorageFullError
+from shardd.contract.errors import OverloadedError, StorageFailedError, StorageFullError
 from shardd.engine.filesystem import File, Filesystem, Room
 from shardd.engine.record import BLOCK_SIZE, RECORD_SIZE_MAX, Origin, SegmentHeader, align
 from shardd.engine.segment import PIECE_SIZE_MAX, Entry, Segment, SegmentWriter, WriteArea
@@ -22,6 +22,7 @@ SUFFIX = ".segment"
 UNFINISHED = ".new"
 SPARE = "spare"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process lacks something, and not the disk
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class Journal:
 
         A failed write or sync is never tried again on the same file, because the kernel may have dropped the dirty
         pages and would call the second sync a success (LWN 752063): the file is sealed and all is appended to a new
-        one. `essential` entries may use the spare room. Raises StorageFullError, and StorageFailedError for good.
+        one. `essential` entries may use the spare room. Raises StorageFullError, OverloadedError where the process can
+        open no more files, and StorageFailedError for good.
         """
         if self.failed:
             raise StorageFailedError(
@@ -169,13 +171,15 @@ class Journal:
         return self._begin_spare(now_us)
 
     def _translated(self, fault: OSError) -> Exception:
+        """What to say where there is no segment to write to: nothing has been written yet."""
+        if fault.errno in _SCARCE:
+            return OverloadedError(f"no new segment can be opened now: {fault}")
         return StorageFullError(f"no room for new shards: {fault}") if fault.errno in _FULL else fault
 
     def _begin(self, size: int, now_us: int) -> SegmentWriter:
         unfinished = self.path(self._next).with_suffix(UNFINISHED)
-        file = self.filesystem.create(unfinished)
         try:
-            writer = self._writer_on(file, now_us)
+            writer = self._writer_on(self.filesystem.create(unfinished), now_us)
             writer.reserve(BLOCK_SIZE + size)
             return self._enlist(writer, unfinished)
         except OSError:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from s3d.blobs.resources import coding_threads
 from s3d.blobs.store import Blobs
 from s3d.blobs.writer import StoredBlob
 from s3d.metadata.rows import BlobRow
@@ -80,7 +80,7 @@ async def store(
     nodes = {NodeId(number): FakeNode(NodeId(number)) for number in range(1, count + 1)}
     fleet = Fleet(nodes.values(), limits=QUICK)
     suspects: set[tuple[BlobId, int]] = set()
-    with ThreadPoolExecutor(2) as coding:
+    with coding_threads() as coding:
         blobs = Blobs(
             fleet,
             ring(count),

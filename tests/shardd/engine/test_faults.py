@@ -47,6 +47,23 @@ def _reopened(store: ShardStore, folder: Path, disk: FaultyFilesystem) -> ShardS
     return open_store(folder)
 
 
+@pytest.mark.parametrize("call", ["create", "rename", "sync_folder"])
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_process_that_can_open_no_file_has_no_broken_disk(
+    call: str, code: int, store: ShardStore, disk: FaultyFilesystem, tmp_path: Path
+) -> None:
+    """Nothing was written yet: it is refused as what may be tried again, and goes on as soon as there are some."""
+    store._journal.seal()
+    disk.faults.append(Fault(call, code, times=3))
+    for _ in range(3):
+        assert commit(store, put(2, b"during"), Delete(blob(1), 0, 0)) == ["OverloadedError"] * 2
+        assert store.status(NOW_US).state == "ok"
+    assert commit(store, put(2, b"after")) == ["ok"]
+    store = _reopened(store, tmp_path, disk)
+    assert (read_all(store, 1), read_all(store, 2)) == (b"before", b"after")
+    store.close()
+
+
 @pytest.mark.parametrize("call", ["datasync", "write"])
 def test_one_failure_is_met_by_a_new_segment(
     call: str, store: ShardStore, disk: FaultyFilesystem, tmp_path: Path
