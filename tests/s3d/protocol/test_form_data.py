@@ -21,7 +21,7 @@ from s3d.protocol.form_data import (
     is_form,
 )
 
-FORMS = int(os.environ.get("QUOIN_EDITED_FORMS", "5000"))
+FORMS = int(os.environ.get("QUOIN_DAMAGED_FORMS", "5000"))
 BOUNDARY = b"XbX"
 FORM = (
     b'--XbX\r\nContent-Disposition: form-data; name="key"\r\n\r\na\r\nb\r\n'
