@@ -18,6 +18,7 @@ from shardd.contract.errors import QuoinError
 
 VERSION = 1
 NULL_VERSION = "null"
+UNKNOWN = -1
 STANDARD = "STANDARD"
 SLICES_INLINE_MAX = 64  # slices of a version that stand in its own row; more are in pages
 SLICES_PER_PAGE = 500
@@ -133,6 +134,9 @@ class VersionRow(Row, frozen=True, array_like=True):
     parts: int = 0  # how many parts a multipart upload had; 0 for other objects
     upload: str = ""  # the upload that made it
     delete_marker: bool = False
+    null: int = (
+        UNKNOWN  # the sequence of the version "null" of the key when this one was made; 0 where it had none
+    )
 
 
 class SlicesRow(Row, frozen=True, array_like=True):

@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeVar
 
 from s3d.metadata import keys, tables
 from s3d.metadata.rows import (
+    NULL_VERSION,
+    UNKNOWN,
     AppliedRow,
     BlobRow,
     BucketRow,
@@ -81,11 +83,25 @@ class View:
             row = self.version(incarnation, key, sequence)
             return row if row is not None and row.version_id == version_id else None
         if version_id:
-            return next(
-                (row for row in self.versions(incarnation, key) if row.version_id == version_id), None
-            )
+            null = self.null(incarnation, key) if version_id == NULL_VERSION else 0
+            return self.version(incarnation, key, null) if null else None
         current = self.current(incarnation, key)
         return None if current is None else self.version(incarnation, key, current.sequence)
+
+    def null(self, incarnation: int, key: bytes) -> int:
+        """The sequence of the version "null" of a key, or of one that is gone; 0 where there is none.
+
+        It is made above all others, so what the newest version says of it stays true, whichever go meanwhile.
+        """
+        versions = self.versions(incarnation, key)
+        newest = next(versions, None)
+        if newest is None:
+            return 0
+        if newest.version_id == NULL_VERSION:
+            return newest.sequence
+        if newest.null != UNKNOWN:
+            return newest.null
+        return next((row.sequence for row in versions if row.version_id == NULL_VERSION), 0)
 
     def versions(self, incarnation: int, key: bytes) -> Iterator[VersionRow]:
         """All versions of a key, newest first."""

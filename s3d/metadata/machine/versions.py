@@ -28,6 +28,7 @@ def add_version(
     """
     modified_us = step.time_us if current is None else max(step.time_us, current.modified_us + 1)
     pages, inline = _paged(step, draft.slices)
+    null = step.view.null(bucket.incarnation, key) if bucket.versioning == ENABLED else 0
     version = VersionRow(
         sequence=step.index,
         version_id=keys.version_id_of(step.index) if bucket.versioning == ENABLED else NULL_VERSION,
@@ -40,6 +41,7 @@ def add_version(
         parts=draft.parts,
         upload=draft.upload,
         delete_marker=draft.delete_marker,
+        null=null,
     )
     replaced = _replaced(step, bucket, key, current)
     if replaced is not None:

@@ -64,6 +64,7 @@ ROWS: dict[str, rows.Row] = {
         parts=1,
         upload="upload-1",
         delete_marker=False,
+        null=7,
     ),
     "slices": rows.SlicesRow((SLICE, SLICE)),
     "blob": BLOB_ROW,

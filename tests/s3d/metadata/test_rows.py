@@ -116,3 +116,9 @@ def test_a_row_with_a_field_of_later_programs_is_read() -> None:
     body = msgspec.msgpack.encode([5, b"i", 6, "a field to come"])
     row = decode_row(rows.NodeRow, KEY, seal(struct.pack(">BI", 1, len(body)) + body))
     assert row == rows.NodeRow(5, b"i", 6)
+
+
+def test_rows_without_the_fields_that_were_added_later_are_read() -> None:
+    earlier = {"version": msgspec.structs.replace(ROWS["version"], null=rows.UNKNOWN)}
+    found = golden("rows-1-earlier.txt")
+    assert {name: decode_row(type(ROWS[name]), KEY, raw) for name, raw in found.items()} == earlier

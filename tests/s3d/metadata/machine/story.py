@@ -10,6 +10,7 @@ from s3d.metadata.machine import apply
 from s3d.metadata.outcomes import Outcome
 from s3d.metadata.references import audit
 from s3d.metadata.rows import (
+    NULL_VERSION,
     Attributes,
     BlobRow,
     BucketRow,
@@ -104,9 +105,13 @@ def check(reads: tables.Reads) -> None:
     assert not (faults := audit(view)), faults
     blobs = dict(view.blobs())
     newest: dict[tuple[int, bytes], VersionRow] = {}
+    nulls: dict[tuple[int, bytes], VersionRow] = {}
     for incarnation, key, row in _versions(reads):
         newest.setdefault((incarnation, key), row)
+        if row.version_id == NULL_VERSION:
+            nulls[incarnation, key] = row
 
+    assert all(view.find(*name, NULL_VERSION) == nulls.get(name) for name in newest)
     live = {at: decode_row(ObjectRow, at, raw) for at, raw in reads.scan(tables.CURRENT, b"", b"")}
     expected = {
         keys.current_key(*name): row.sequence for name, row in newest.items() if not row.delete_marker

@@ -1,11 +1,15 @@
 """Owns the proof of versions: which is live, what a new one replaces, and what deleting one brings back."""
 
+import msgspec
 import pytest
 
 from s3d.metadata import commands, tables
 from s3d.metadata.commands import Conditions
 from s3d.metadata.outcomes import Outcome
+from s3d.metadata.rows import UNKNOWN, VersionRow, decode_row, encode_row
+from s3d.metadata.view import View
 from tests.s3d.metadata.machine.story import ATTRIBUTES, Story, blob_id, check
+from tests.s3d.metadata.test_listing import CountingReads
 
 
 @pytest.fixture
@@ -142,3 +146,32 @@ def test_a_completed_upload_is_a_version_too(story: Story) -> None:
     done = story.complete("u", 1)
     assert stack(story) == [(done.version_id, False), (put.version_id, False)]
     assert story.complete("u", 1).version_id == done.version_id
+
+
+@pytest.mark.parametrize("null", [True, False])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_version_null_is_found_under_many_others_without_a_look_at_them(
+    story: Story, null: bool, kept: bool
+) -> None:
+    if null:
+        story.put(b"k")
+    turn(story, "Enabled")
+    for _ in range(100):
+        story.put(b"k")
+    if not kept:  # rows from before it was kept say nothing: they are looked through
+        forget_null(story)
+    counted = CountingReads(story.tables)
+    found = View(counted).find(life(story), b"k", "null")
+    assert (found is not None) is null and (found is None or found.slices[0].blob == blob_id(1))
+    assert (counted.rows == 1) is kept
+    story.put(b"k")
+    assert stack(story)[0][0] != "null"  # and the invariants hold
+    turn(story, "Suspended")
+    story.put(b"k")
+    assert [version_id for version_id, _ in stack(story)].count("null") == 1
+
+
+def forget_null(story: Story) -> None:
+    for at, raw in list(story.tables.scan(tables.VERSIONS, b"", b"")):
+        row = decode_row(VersionRow, at, raw)
+        story.tables.put(tables.VERSIONS, at, encode_row(at, msgspec.structs.replace(row, null=UNKNOWN)))
