@@ -1,5 +1,6 @@
 """Owns a store of the bench's own: five nodes on this machine, made for one run; never the one that somebody uses."""
 
+import subprocess
 from pathlib import Path
 from typing import Self
 
@@ -13,9 +14,10 @@ class OwnStore:
     """Five nodes in `folder` under one launcher, as `bin/s3d` starts them; stopped when it is left."""
 
     def __init__(self, folder: Path, *, checkout: Path | None = None) -> None:
-        """`checkout`: whose store it is, where it is not this one's; bin/s3d there makes its own environment."""
+        """`checkout`: whose store it is, where it is not this one's; with an environment of its own, made first."""
         self._cluster = Cluster.create(folder, together=True)
         if checkout is not None:
+            subprocess.run([checkout / "bin/environment", "runtime"], check=True, stdout=subprocess.DEVNULL)
             self._cluster.program = checkout / "bin/s3d"
 
     def __enter__(self) -> Self:
