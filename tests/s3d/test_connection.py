@@ -5,9 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from s3d.connection import FIRST_BYTE_S, HEAD_S, KEEP_ALIVE_S
-from s3d.listener import network_of
-from s3d.message import BODY_IDLE_S, BodyError, BodySilentError, Message, head_bytes
+from s3d.message import BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 from tests.s3d.talking import HEAD, echo, reply_of, talking, until
@@ -156,69 +154,6 @@ async def test_what_is_no_http_gets_a_refusal_and_the_end(data: bytes) -> None:
         writer.close()
 
 
-async def test_a_connection_that_is_idle_is_ended_after_a_minute() -> None:
-    async with talking(echo) as talk:
-        reader, writer = await talk.client()
-        writer.write(HEAD % 1)
-        await reply_of(reader)
-        await talk.later(KEEP_ALIVE_S - 1)
-        writer.write(HEAD % 2)
-        await reply_of(reader)
-        await talk.later(KEEP_ALIVE_S + 0.1)
-        await until(lambda: talk.listener.connections == 0)
-        writer.close()
-
-
-async def test_a_client_that_says_nothing_at_all() -> None:
-    async with talking(echo) as talk:
-        _reader, writer = await talk.client()
-        await until(lambda: talk.listener.connections == 1)
-        await talk.later(FIRST_BYTE_S - 1)
-        assert talk.listener.connections == 1
-        await talk.later(FIRST_BYTE_S + 0.1)
-        await until(lambda: talk.listener.connections == 0)
-        writer.close()
-
-
-async def test_half_a_head_after_a_request() -> None:
-    async with talking(echo) as talk:
-        reader, writer = await talk.client()
-        writer.write(HEAD % 1)
-        await reply_of(reader)
-        writer.write(b"GET / HT")
-        await writer.drain()
-        await asyncio.sleep(0.05)  # no event tells that bytes without meaning have arrived
-        await talk.later(HEAD_S + 0.1)
-        await until(lambda: talk.listener.connections == 0)
-        writer.close()
-
-
-async def test_a_body_that_stops_coming() -> None:
-    failed: list[BodyError] = []
-    reading = asyncio.Event()
-
-    async def answer(message: Message) -> Reply:
-        try:
-            while True:
-                await message.body.piece()
-                reading.set()
-        except BodyError as error:
-            failed.append(error)
-        return Reply(400, body=(b"late",))
-
-    async with talking(answer) as talk:
-        reader, writer = await talk.client()
-        writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
-        await reading.wait()
-        await asyncio.sleep(0)
-        await talk.later(BODY_IDLE_S - 1)
-        assert failed == []
-        await talk.later(BODY_IDLE_S + 0.1)
-        assert (await reply_of(reader))[1] == b"late"
-        assert isinstance(failed[0], BodySilentError)
-        writer.close()
-
-
 async def test_a_client_that_goes_away_in_its_body() -> None:
     failed: asyncio.Future[BodyError] = asyncio.get_running_loop().create_future()
 
@@ -290,60 +225,6 @@ async def test_a_reader_that_leaves_stops_the_stream() -> None:
         async with asyncio.timeout(5):
             await closed.wait()
         await until(lambda: talk.listener.connections == 0)
-
-
-async def test_over_the_limit_of_connections_nobody_is_served() -> None:
-    async with talking(echo, connections_max=1) as talk:
-        reader, writer = await talk.client()
-        writer.write(HEAD % 1)
-        await reply_of(reader)
-        second, other = await talk.client()
-        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            other.write(HEAD % 2)
-            await second.readexactly(1)
-        other.close()
-        writer.write(HEAD % 3)
-        assert (await reply_of(reader))[1] == b"/3"
-        writer.close()
-
-
-async def test_one_address_does_not_take_all_connections() -> None:
-    async with talking(echo, connections_max=3, connections_per_ip_max=1) as talk:
-        reader, writer = await talk.client()
-        writer.write(HEAD % 1)
-        await reply_of(reader)
-        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            second, other = await talk.client()
-            other.write(HEAD % 2)
-            await second.readexactly(1)
-        other.close()
-        elsewhere, third = await asyncio.open_connection("127.0.0.1", talk.port, local_addr=("127.0.0.2", 0))
-        third.write(HEAD % 3)
-        assert (await reply_of(elsewhere))[1] == b"/3"
-        writer.close()
-        await until(lambda: talk.listener.connections == 1)
-        reader, writer = await talk.client()  # the place is free again
-        writer.write(HEAD % 4)
-        assert (await reply_of(reader))[1] == b"/4"
-        for each in (writer, third):
-            each.close()
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("192.0.2.1", "192.0.2.1", True),
-        ("192.0.2.1", "192.0.2.2", False),
-        ("2001:db8::1", "2001:db8::ffff:2", True),
-        ("2001:db8::1", "2001:db8:0:1::1", False),
-        ("fe80::1%eth0", "fe80::2%eth0", True),
-        ("::ffff:192.0.2.1", "192.0.2.1", True),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
-        ("", "", True),
-    ],
-)
-def test_whom_connections_are_counted_for(one: str, other: str, same: bool) -> None:
-    assert (network_of(one) == network_of(other)) == same
 
 
 async def test_the_end_lets_requests_finish_and_cuts_what_does_not() -> None:
