@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -20,8 +21,9 @@ IN_PARTS = TransferConfig(
 SIZES_BYTES = (0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 23 * MIB + 17)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gateways(shared_cluster: Cluster) -> list[Any]:
+    """A client of each gateway."""
     return [shared_cluster.client(node) for node in shared_cluster.nodes]
 
 
@@ -91,3 +93,30 @@ def test_what_is_replaced_during_a_download_is_noticed(gateways: list[Any], buck
     one_by_one = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, use_threads=False)
     with pytest.raises(Exception, match="did not match expected ETag"):
         gateways[2].download_fileobj(bucket, "k", Replacing(), Config=one_by_one)
+
+
+def test_resources_of_a_versioned_bucket(shared_cluster: Cluster, gateways: list[Any], bucket: str):
+    keys = [f"dir-{number % 7}/{number:04}" for number in range(30)]
+    own = boto3.resource(
+        "s3",
+        endpoint_url=shared_cluster.endpoint(3),
+        aws_access_key_id=shared_cluster.access_key,
+        aws_secret_access_key=shared_cluster.secret_key,
+        region_name="us-east-1",
+    )
+    there = own.Bucket(bucket)
+    there.Versioning().enable()
+    for key in keys:
+        there.Object(key).put(Body=key.encode())
+    there.Object(keys[0]).put(Body=b"anew")
+    there.Object(keys[1]).delete()
+    assert [one.key for one in there.objects.page_size(7)] == sorted({*keys} - {keys[1]})
+    assert there.Object(keys[0]).get()["Body"].read() == b"anew"
+    assert len(list(there.object_versions.page_size(7))) == len(keys) + 2
+    assert [one.key for one in there.objects.filter(Prefix="dir-3/")] == [
+        key for key in keys if key[4] == "3"
+    ]
+    there.object_versions.delete()
+    assert "Versions" not in gateways[0].list_object_versions(Bucket=bucket)
+    there.delete()
+    own.meta.client.close()

@@ -1,6 +1,7 @@
 """rclone: trees copied, synced and compared between a disk and gateways, in parts, and from one gateway to another."""
 
 import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +81,29 @@ def test_a_bucket_is_copied_on_the_server_streamed_into_and_purged(
     assert json.loads(rclone("size", "--json", f"g1:{bucket}"))["count"] == len(wanted) + 1
     rclone("purge", f"g2:{bucket}")
     assert bucket not in rclone("lsd", "g3:")
+
+
+def test_versions_are_listed_read_and_cleaned_away(
+    rclone: Rclone, shared_cluster: Cluster, bucket: str, tmp_path: Path
+):
+    shared_cluster.client().put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    for node, body in ((1, b"first"), (2, b"second")):
+        rclone("rcat", f"g{node}:{bucket}/dir/file.txt", stdin=body)
+    rclone("copy", "--s3-versions", f"g3:{bucket}", tmp_path / "all")
+    read = trees.read(tmp_path / "all")
+    assert read.pop("dir/file.txt") == b"second"
+    ((name, old),) = read.items()
+    assert (name[:10], old) == ("dir/file-v", b"first")
+    rclone("backend", "cleanup-hidden", f"g4:{bucket}")
+    listed = shared_cluster.client().list_object_versions(Bucket=bucket)["Versions"]
+    assert [(version["Key"], version["IsLatest"]) for version in listed] == [("dir/file.txt", True)]
+    rclone("deletefile", f"g5:{bucket}/dir/file.txt")
+    assert rclone("lsf", "-R", "--files-only", f"g1:{bucket}") == ""
+
+
+def test_a_link_is_a_presigned_url(rclone: Rclone, bucket: str):
+    rclone("rcat", f"g1:{bucket}/a b", stdin=b"hello")
+    with urllib.request.urlopen(rclone("link", "--expire", "1h", f"g2:{bucket}/a b").strip()) as reply:
+        assert reply.read() == b"hello"
