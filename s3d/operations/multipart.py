@@ -12,7 +12,7 @@ from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, write_conditions
 from s3d.operations.reply import Reply, no_content, xml_reply
 from s3d.operations.versioning import made
-from s3d.protocol.composite import TYPES, combine
+from s3d.protocol.composite import TYPES, combine, kind_of
 from s3d.protocol.errors import S3Error
 
 
@@ -62,7 +62,7 @@ async def complete_upload(call: Call) -> Reply:
     parts = orders.read_parts(await read_document(call, checksums=False))
     conditions = write_conditions(call)
     check_live(call, conditions)
-    checksums, kind = _whole_checksums(call, parts)
+    checksums = _whole_checksums(call, parts)
     outcome = await call.apply(
         CompleteUpload(
             call.store.write_id(call.now_us),
@@ -78,33 +78,34 @@ async def complete_upload(call: Call) -> Reply:
         )
     )
     location = f"{'https' if call.secure else 'http'}://{call.header('host')}{call.request.target.raw_path}"
-    shown = [*outcome.checksums.items()] + ([("Type", kind)] if outcome.checksums and kind else [])
+    shown = [*outcome.checksums.items()]
+    shown += [("Type", kind_of(checksum)) for _, checksum in shown[:1]]
     body = documents.upload_completed(
         location, call.bucket.name, call.request.target.key, etag=outcome.etag, checksums=shown
     )
     return xml_reply(body, headers=made(outcome.version_id))
 
 
-def _whole_checksums(call: Call, parts: tuple[NamedPart, ...]) -> tuple[dict[str, str], str]:
-    """The checksums of the whole object, made of those of its parts, and their type.
+def _whole_checksums(call: Call, parts: tuple[NamedPart, ...]) -> dict[str, str]:
+    """The checksums of the whole object, made of those of its parts.
 
     Raises BadDigest where the caller names another for the whole, InvalidPart where a part has none to make it of.
     Parts that are wrong otherwise are for the command to refuse.
     """
     upload = find_upload(call, required=False)
     if upload is None or not upload.attributes.checksum_algorithm:
-        return {}, ""
+        return {}
     algorithm, kind = upload.attributes.checksum_algorithm, upload.attributes.checksum_type
     with call.store.state.view() as view:
         stored = {part.number: part for part in view.parts(upload.upload)}
     rows = [stored[part.number] for part in parts if part.number in stored]
     if len(rows) != len(parts) or not all(row.checksum for row in rows):
-        return {}, ""
+        return {}
     whole = combine(algorithm, kind, [(row.checksum, row.size) for row in rows])
     claimed = call.header(f"x-amz-checksum-{algorithm.lower()}")
     if claimed and claimed != whole and claimed != whole.partition("-")[0]:
         raise S3Error("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
-    return {algorithm: whole}, kind
+    return {algorithm: whole}
 
 
 async def abort_upload(call: Call) -> Reply:

@@ -36,3 +36,8 @@ def combine(algorithm: str, kind: str, parts: Sequence[tuple[str, int]]) -> str:
     for digest, (_, size) in zip(digests[1:], parts[1:], strict=True):
         value = join(value, int.from_bytes(digest, "big"), size)
     return b64encode(value.to_bytes(ALGORITHMS[algorithm].size_bytes, "big")).decode("ascii")
+
+
+def kind_of(checksum: str) -> str:
+    """The type of a checksum as an object has it: base64 has no hyphen, so `-N` tells a composite."""
+    return COMPOSITE if "-" in checksum else FULL_OBJECT

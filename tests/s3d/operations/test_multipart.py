@@ -262,3 +262,14 @@ async def test_uploads_are_listed_with_the_checksums_that_they_ask_for(live: Liv
     listed = await live.ok("GET", "/bucket", query="uploads")
     said = (listed.text("Upload/ChecksumAlgorithm"), listed.text("Upload/ChecksumType"))
     assert said == ("CRC32", "COMPOSITE")
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), [("SHA256", "COMPOSITE"), ("CRC64NVME", "FULL_OBJECT")])
+async def test_a_completion_says_the_type_of_the_checksum_each_time(
+    live: Live, algorithm: str, kind: str
+) -> None:
+    upload = await begin(live, **{"x-amz-checksum-algorithm": algorithm})
+    part = (1, await send(live, upload, 1, LAST))
+    first, again = await complete(live, upload, part), await complete(live, upload, part)
+    assert first.text("ChecksumType") == again.text("ChecksumType") == kind
+    assert first.text(f"Checksum{algorithm}") == again.text(f"Checksum{algorithm}") != ""
