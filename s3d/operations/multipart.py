@@ -13,6 +13,7 @@ from s3d.operations.preconditions import check_live, write_conditions
 from s3d.operations.reply import Reply, no_content, xml_reply
 from s3d.operations.versioning import made
 from s3d.protocol.composite import TYPES, combine, kind_of
+from s3d.protocol.conditions import parse_size
 from s3d.protocol.errors import S3Error
 
 
@@ -89,23 +90,42 @@ async def complete_upload(call: Call) -> Reply:
 def _whole_checksums(call: Call, parts: tuple[NamedPart, ...]) -> dict[str, str]:
     """The checksums of the whole object, made of those of its parts.
 
-    Raises BadDigest where the caller names another for the whole, InvalidPart where a part has none to make it of.
-    Parts that are wrong otherwise are for the command to refuse.
+    Raises BadDigest where the caller names another for the whole, InvalidRequest where it names another size or type.
+    Parts that are wrong otherwise are for the command to refuse; those that are sent again have other ETags.
     """
     upload = find_upload(call, required=False)
-    if upload is None or not upload.attributes.checksum_algorithm:
+    if upload is None:
         return {}
-    algorithm, kind = upload.attributes.checksum_algorithm, upload.attributes.checksum_type
     with call.store.state.view() as view:
         stored = {part.number: part for part in view.parts(upload.upload)}
     rows = [stored[part.number] for part in parts if part.number in stored]
-    if len(rows) != len(parts) or not all(row.checksum for row in rows):
+    if len(rows) != len(parts):
+        return {}
+    algorithm, kind = upload.attributes.checksum_algorithm, upload.attributes.checksum_type
+    _check_promises(call, kind, size=sum(row.size for row in rows))
+    if not algorithm or not all(row.checksum for row in rows):
         return {}
     whole = combine(algorithm, kind, [(row.checksum, row.size) for row in rows])
     claimed = call.header(f"x-amz-checksum-{algorithm.lower()}")
     if claimed and claimed != whole and claimed != whole.partition("-")[0]:
         raise S3Error("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
     return {algorithm: whole}
+
+
+def _check_promises(call: Call, kind: str, *, size: int) -> None:
+    """Hold what becomes an object against what its completion says of it. Raises InvalidRequest, InvalidArgument."""
+    named_kind, named_size = call.header("x-amz-checksum-type").upper(), call.header("x-amz-mp-object-size")
+    if named_kind and named_kind != kind:
+        raise S3Error(
+            "InvalidRequest",
+            f"The upload was created using the {kind or 'null'} checksum mode. The complete request must use the same "
+            "checksum mode.",
+        )
+    if named_size and parse_size(named_size) != size:
+        raise S3Error(
+            "InvalidRequest",
+            f"The provided 'x-amz-mp-object-size' header value {named_size} does not match what was computed: {size}",
+        )
 
 
 async def abort_upload(call: Call) -> Reply:

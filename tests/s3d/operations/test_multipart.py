@@ -273,3 +273,16 @@ async def test_a_completion_says_the_type_of_the_checksum_each_time(
     first, again = await complete(live, upload, part), await complete(live, upload, part)
     assert first.text("ChecksumType") == again.text("ChecksumType") == kind
     assert first.text(f"Checksum{algorithm}") == again.text(f"Checksum{algorithm}") != ""
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"), [("x_amz_mp_object_size", "8"), ("x_amz_checksum_type", "FULL_OBJECT")]
+)
+async def test_a_completion_is_held_to_what_it_says_of_the_object(live: Live, said: str, wrong: str) -> None:
+    upload = await begin(live, **{"x-amz-checksum-algorithm": "SHA256"})
+    part = (1, await send(live, upload, 1, LAST))
+    refused = await complete(live, upload, part, **{said: wrong})
+    assert (refused.status, refused.code) == (400, "InvalidRequest")
+    assert (await live.ask("HEAD", "/bucket/key")).status == 404
+    right = {"x_amz_mp_object_size": str(len(LAST)), "x_amz_checksum_type": "COMPOSITE"}
+    assert (await complete(live, upload, part, **right)).status == 200
