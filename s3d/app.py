@@ -1,5 +1,6 @@
 """Owns the request's door: request -> Call -> authorise -> handler -> reply; errors -> XML; never a socket."""
 
+import errno
 import logging
 import secrets
 from dataclasses import replace
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 # What a handler meets only when it reads: a body that is not the one that was signed.
 _OF_SIGNED_BODIES: Final = ("SignatureDoesNotMatch", "XAmzContentSHA256Mismatch")
 
+_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # another try may find some
 _UNSIGNED: Final = Verified(Mechanism.ANONYMOUS, PayloadMode.UNSIGNED)
 
 
@@ -77,9 +79,11 @@ class App:
             reply = self._refusal(S3Error("ServiceUnavailable"), message.target, request_id)
         except StateFullError:
             reply = self._refusal(S3Error("StorageFull"), message.target, request_id)
-        except Exception:  # one of the two outer doors: nothing may pass it unanswered
+        except Exception as error:  # one of the two outer doors: nothing may pass it unanswered
             log.exception("request %s failed: %s", request_id, name)
-            reply = self._refusal(S3Error("InternalError"), message.target, request_id)
+            scarce = isinstance(error, OSError) and error.errno in _SCARCE
+            code = "ServiceUnavailable" if scarce else "InternalError"
+            reply = self._refusal(S3Error(code), message.target, request_id)
         sent_bytes = max(reply.length, 0) if message.method != "HEAD" else 0
         self._counters.answered(
             name, reply.status, received_bytes=message.body.received, sent_bytes=sent_bytes

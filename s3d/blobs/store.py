@@ -31,6 +31,9 @@ class Blobs:
         self.fleet = fleet
         self._ring = ring
         self._rs = rs
+        self._coder = codec(
+            CODECS[rs.codec], rs.data, rs.parity
+        )  # loaded now: later there may be no descriptor
         # Divided, so that slow readers cannot keep writers waiting, nor slow writers the readers. What is sent is
         # held twice, here and in the transport until it is acknowledged, so 3/8 for uploads take 6/8 of the bytes.
         uploads = buffer_bytes * 3 // 8
@@ -46,8 +49,7 @@ class Blobs:
         Raises NotEnoughShardsError where too few nodes take shards now, before a byte of the body is read.
         """
         rs = self._rs
-        coder = codec(CODECS[rs.codec], rs.data, rs.parity)
-        plan = Plan(blob, coder, walk=tuple(self._ring.walk(key)), spare=rs.spare, size=size)
+        plan = Plan(blob, self._coder, walk=tuple(self._ring.walk(key)), spare=rs.spare, size=size)
         return BlobWriter(self.resources, plan, digests=digests)
 
     def reader(self, blob: BlobId, row: BlobRow) -> BlobReader:
