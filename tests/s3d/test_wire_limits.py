@@ -33,13 +33,16 @@ async def test_lines_up_to_the_limit(size: int, place: str) -> None:
 async def test_a_head_that_trickles_in_does_not_win_time() -> None:
     async with talking(echo) as talk:
         _reader, writer = await talk.client()
+        await until(lambda: talk.listener.connections == 1)
+        began_s = asyncio.get_running_loop().time()
         for sign in HEAD[:20]:
             writer.write(bytes([sign]))
             await writer.drain()
-            await asyncio.sleep(0.005)  # no event tells that bytes without meaning have arrived
-        await talk.later(FIRST_BYTE_S - 1)
+            await asyncio.sleep(0.005)  # so that each would move the limit, if any did
+        (connection,) = talk.listener.serving
+        connection.sweep(began_s + FIRST_BYTE_S - 1)
         assert talk.listener.connections == 1
-        await talk.later(FIRST_BYTE_S + 0.1)
+        connection.sweep(began_s + FIRST_BYTE_S + 0.01)
         await until(lambda: talk.listener.connections == 0)
         writer.close()
 
