@@ -36,6 +36,18 @@ CONDITIONS = [
     {"x-amz-meta-a": "b"},
     ["eq", "$success_action_redirect", "http://h/"],
 ]
+# A policy that lets everything pass, which nobody sent.
+ANYTHING = [BUCKET, *(["starts-with", f"${name}", ""] for name in (*SAID, "x-amz-meta-b"))]
+FIELDS = (
+    ("key", "other"),
+    ("acl", "public-read"),
+    ("Content-Type", "text/html"),
+    ("x-amz-meta-b", "x"),
+    ("success_action_redirect", "http://evil/"),
+    ("policy", form({}, ANYTHING, version=4)["policy"]),
+    ("policy", form({}, ANYTHING, version=2)["policy"]),
+)
+DELIMITER = f"--{BOUNDARY}\r\n".encode()
 
 
 @dataclass
@@ -69,15 +81,30 @@ async def meaning(body: bytes, chance: random.Random) -> tuple[str, object]:
 def edited(body: bytes, chance: random.Random) -> bytes:
     """The form with one to three changes at random."""
     for _ in range(chance.randint(1, 3)):
+        kind = chance.random()
+        if kind < 0.4:
+            body = with_field(body, chance)
+            continue
         start = chance.randrange(len(body) + 1)
         stop = start + chance.randrange(4)
-        if chance.random() < 0.3:  # a stretch of the form once more, somewhere else
+        if kind < 0.6:  # a stretch of the form once more, somewhere else
             taken = chance.randrange(len(body))
             new = body[taken : taken + chance.randrange(200)]
         else:
             new = b"".join(chance.choices(SIGNS, k=chance.randrange(3)))
         body = body[:start] + new + body[stop:]
     return body
+
+
+def with_field(body: bytes, chance: random.Random) -> bytes:
+    """The form with one more field, or with another in the place of the one of that name."""
+    name, value = chance.choice(FIELDS)
+    parts = body.split(DELIMITER)
+    if chance.random() < 0.5:
+        parts = [part for part in parts if f'name="{name}"\r'.encode() not in part]
+    new = f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    parts.insert(chance.randrange(1, len(parts) + 1), new)
+    return DELIMITER.join(parts)
 
 
 async def test_edited_forms_are_never_taken_for_something_else() -> None:
