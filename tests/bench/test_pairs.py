@@ -42,3 +42,9 @@ def test_a_row_with_a_failed_request_does_not_hold(side: int) -> None:
     sides = [figures(2.0), figures(2.0)]
     sides[side] = [replace(FIGURE, failures=1)]
     assert not Pair(*sides, most=1.05).held
+
+
+def test_a_row_over_its_time_does_not_hold() -> None:
+    slow = [replace(FIGURE, p99_ms=51.0), replace(FIGURE, p99_ms=60.0)]
+    assert not Pair([FIGURE], slow, most=2.0, p99_ms_most=50.0).held
+    assert Pair([FIGURE], [*slow, FIGURE], most=2.0, p99_ms_most=50.0).held
