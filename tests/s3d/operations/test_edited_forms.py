@@ -36,7 +36,7 @@ CONDITIONS = [
     {"x-amz-meta-a": "b"},
     ["eq", "$success_action_redirect", "http://h/"],
 ]
-# A policy that lets everything pass, which nobody sent.
+# A policy that lets everything pass, whose signature is not at hand.
 ANYTHING = [BUCKET, *(["starts-with", f"${name}", ""] for name in (*SAID, "x-amz-meta-b"))]
 FIELDS = (
     ("key", "other"),
