@@ -58,8 +58,8 @@ ROWS = {
         {"QUOIN_COPY_KILLS": 300, "QUOIN_REFERENCE_STEPS": 200_000},
     ),
     "T-M4": Row(
-        (f"{INTEGRATION}/test_semantics.py::test_every_answer_is_that_of_the_model",),
-        {"QUOIN_TM4_OPERATIONS": 100_000},
+        (f"{INTEGRATION}/test_semantics.py",),
+        {"QUOIN_TM4_OPERATIONS": 100_000, "QUOIN_TM4_KILLED_OPERATIONS": 10_000},
     ),
     "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140}),
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),
@@ -101,6 +101,7 @@ ROWS = {
             "QUOIN_UPLOAD_MIB": 64,
         },
     ),
+    "T-F7": Row((f"{INTEGRATION}/test_conformance.py",)),
     "clients": Row((f"{INTEGRATION}/test_clients.py",)),
     "bad input": Row(
         tuple(f"{INTEGRATION}/test_bad_{what}.py" for what in ("signatures", "paths", "bodies", "arguments"))

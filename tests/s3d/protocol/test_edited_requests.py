@@ -23,6 +23,8 @@ NAMES = (
 def edited(wire: Wire, chance: random.Random) -> Wire:
     """The request with one thing changed at random."""
     kind = chance.randrange(8 if wire.headers else 3)
+    if kind == 0:
+        return replace(wire, target=_respelled(wire.target, chance))
     if kind < 3:
         return replace(wire, target=_edited_text(wire.target, chance))
     if kind < 6:
@@ -35,6 +37,14 @@ def edited(wire: Wire, chance: random.Random) -> Wire:
     if chance.random() < 0.5:
         return wire.with_header(chance.choice(wire.headers)[0], None)
     return replace(wire, headers=(*wire.headers, (chance.choice(NAMES), _edited_text("value", chance))))
+
+
+def _respelled(target: str, chance: random.Random) -> str:
+    """The target with one of its characters percent-encoded, which may be one that means something."""
+    at = chance.choice(
+        [at for at, sign in enumerate(target) if sign in "&=?/"] + [chance.randrange(len(target))]
+    )
+    return f"{target[:at]}%{ord(target[at]):02X}{target[at + 1 :]}"
 
 
 def _edited_text(text: str, chance: random.Random) -> str:
