@@ -17,7 +17,7 @@ from tests.integration.malformed import BUCKET, Forger
 from tests.integration.tally import Tally, seed
 from tests.s3d import strict_http
 from tests.s3d.live import Live, gateway
-from tests.s3d.protocol.signing import signed
+from tests.s3d.protocol.signing import SECRET, signed
 
 BY_DESIGN = (501, 503)
 PATIENCE_S = 30.0
@@ -75,7 +75,7 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
 
 
 async def test_what_is_malformed_is_refused_and_nothing_hidden_is_done(
-    live: Live, tally: Callable[..., Tally]
+    live: Live, tally: Callable[..., Tally], caplog: pytest.LogCaptureFixture
 ) -> None:
     counted = tally("T-F1", variable="QUOIN_TF1_CASES", default=10_000)
     chance = Random(seed())
@@ -91,6 +91,8 @@ async def test_what_is_malformed_is_refused_and_nothing_hidden_is_done(
     listed = await live.ok("GET", BUCKET)
     sizes = map(int, listed.texts("Contents/Size"))
     assert dict(zip(listed.texts("Contents/Key"), sizes, strict=True)) == held
+    for secret in (SECRET, "Signature=", "AWS4-HMAC"):
+        assert secret not in caplog.text
 
 
 def _follow(done: list[Done], held: dict[str, int]) -> None:
