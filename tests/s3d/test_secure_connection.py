@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,12 @@ import uvloop
 
 from s3d.certificate import Certificate
 from s3d.connection import FIRST_BYTE_S, KEEP_ALIVE_S, WRITE_IDLE_S
-from s3d.message import Message
+from s3d.message import BodyError, Message
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
 from tests.s3d.talking import HEAD, Talk, echo, reply_of, talking, until
 from tests.s3d.test_unread_replies import cut
-from tests.s3d.web_certificates import Files, WebAuthority
+from tests.s3d.web_certificates import WebAuthority
 
 
 @pytest.fixture
@@ -172,28 +173,75 @@ def _ends_well(port: int, context: ssl.SSLContext, request: bytes) -> bool:
         return True
 
 
+class Client:
+    """A client whose ciphertext the test sees: `plain` is its socket, `session` its TLS."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname="127.0.0.1")
+        self.plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        while True:
+            try:
+                self.session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.plain.sendall(self.outgoing.read())
+                self.incoming.write(self.plain.recv(65_536))
+
+    def say(self, data: bytes) -> bytes:
+        """The ciphertext of `data`, not sent yet."""
+        self.session.write(data)
+        return self.outgoing.read()
+
+    def rest(self) -> bytes:
+        """All plaintext up to the end of the connection."""
+        with self.plain:
+            while piece := self.plain.recv(65_536):
+                self.incoming.write(piece)
+        return self.session.read(65_536)
+
+
 async def test_a_client_that_says_its_end_still_gets_its_answer(authority: WebAuthority) -> None:
     def ask(port: int) -> bytes:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = authority.client().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
-            while True:
-                try:
-                    session.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    plain.sendall(outgoing.read())
-                    incoming.write(plain.recv(65_536))
-            session.write(HEAD % 7)
-            with pytest.raises(ssl.SSLWantReadError):
-                session.unwrap()
-            plain.sendall(outgoing.read())
-            while piece := plain.recv(65_536):
-                incoming.write(piece)
-            return session.read(65_536)
+        client = Client(port, authority.client())
+        client.plain.sendall(client.say(HEAD % 7))
+        with pytest.raises(ssl.SSLWantReadError):
+            client.session.unwrap()
+        client.plain.sendall(client.outgoing.read())
+        return client.rest()
 
     async with secure(authority) as talk:
         assert (await asyncio.to_thread(ask, talk.port)).endswith(b"\r\n\r\n/7")
+
+
+async def test_a_record_that_was_changed_on_the_way_is_never_part_of_a_body(authority: WebAuthority) -> None:
+    bodies: list[bytes | BodyError] = []
+    begun = threading.Event()
+
+    async def answer(message: Message) -> Reply:
+        try:
+            while piece := await message.body.piece():
+                bodies.append(piece)
+                begun.set()
+        except BodyError as error:
+            bodies.append(error)
+        return Reply()
+
+    def ask(port: int) -> None:
+        client = Client(port, authority.client())
+        client.plain.sendall(client.say(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc"))
+        assert begun.wait(10)
+        changed = bytearray(client.say(b"def"))
+        changed[-1] ^= 1
+        client.plain.sendall(changed)
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            client.rest()
+            raise ConnectionResetError
+
+    async with secure(authority, answer) as talk:
+        await asyncio.to_thread(ask, talk.port)
+        await until(lambda: talk.listener.connections == 0)
+    assert bodies[0] == b"abc" and isinstance(bodies[1], BodyError) and len(bodies) == 2
 
 
 async def test_silence_after_a_reply_ends_the_connection(authority: WebAuthority) -> None:
@@ -247,98 +295,6 @@ async def test_a_stream_waits_for_its_reader_and_a_reader_that_stops_is_cut(auth
         assert talk.listener.connections == 1
         await cut(talk, lambda: asyncio.sleep(0))
         writer.transport.abort()
-
-
-async def test_a_renewed_certificate_is_shown_to_whoever_connects_next(
-    authority: WebAuthority, caplog: pytest.LogCaptureFixture
-) -> None:
-    files = authority.files()
-    certificate = Certificate(files.certificate, files.key)
-    first = await _serial(authority, certificate)
-    async with talking(echo, certificate=certificate) as talk:
-        reader, writer = await talk.client(authority.client())
-        renewed = authority.issue(files)
-        certificate.refresh()
-        assert "see the new certificate" in caplog.text
-        writer.write(HEAD % 1)
-        assert (await reply_of(reader))[1] == b"/1"
-        writer.close()
-    assert await _serial(authority, certificate) == renewed != first
-
-
-async def _serial(authority: WebAuthority, certificate: Certificate) -> int:
-    async with talking(echo, certificate=certificate) as talk:
-        _, writer = await talk.client(authority.client())
-        shown = writer.get_extra_info("peercert")
-        writer.close()
-        return int(shown["serialNumber"], 16)
-
-
-async def test_half_a_pair_changes_nothing_until_it_is_whole(
-    authority: WebAuthority, caplog: pytest.LogCaptureFixture
-) -> None:
-    files, other = authority.files(), authority.files()
-    certificate = Certificate(files.certificate, files.key)
-    before, context = await _serial(authority, certificate), certificate.context
-    for broken in (other.certificate.read_bytes(), b"", b"-----BEGIN CERTIFICATE-----\nMII"):
-        files.certificate.write_bytes(broken)
-        certificate.refresh()
-        assert certificate.context is context
-    files.certificate.unlink()
-    certificate.refresh()
-    assert [record.message.startswith("the certificate in use stays: ") for record in caplog.records] == [
-        True
-    ] * 4
-    certificate.refresh()
-    assert len(caplog.records) == 4  # it is said once
-    other.certificate.rename(files.certificate)
-    other.key.rename(files.key)
-    certificate.refresh()
-    assert await _serial(authority, certificate) != before
-
-
-def test_a_link_to_other_files_is_a_change(authority: WebAuthority, tmp_path: Path) -> None:
-    """As the links of certbot and, here, of Kubernetes: the files stay links to a link that points elsewhere."""
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        authority.issue(Files(tmp_path / name / "cert.pem", tmp_path / name / "key.pem"))
-    live, data = Files(tmp_path / "cert.pem", tmp_path / "key.pem"), tmp_path / "data"
-    data.symlink_to(tmp_path / "old")
-    live.certificate.symlink_to(data / "cert.pem")
-    live.key.symlink_to(data / "key.pem")
-    certificate = Certificate(live.certificate, live.key)
-    context = certificate.context
-    certificate.refresh()
-    assert certificate.context is context
-    data.unlink()
-    data.symlink_to(tmp_path / "new")
-    certificate.refresh()
-    assert certificate.context is not context
-
-
-def test_a_wrong_pair_is_refused_with_place_and_path(authority: WebAuthority, tmp_path: Path) -> None:
-    files, other, gone = authority.files(), authority.files(), tmp_path / "gone"
-    locked = Files(tmp_path / "locked.pem", tmp_path / "locked.key")
-    authority.issue(locked, passphrase=b"a passphrase")
-    for certificate, key, expected in (
-        (gone, files.key, f"gateway.tls_certificate: {gone}: No such file or directory"),
-        (files.certificate, gone, f"gateway.tls_key: {gone}: No such file or directory"),
-        (files.key, files.key, f"gateway.tls_certificate: {files.key}: no certificate in PEM"),
-        (files.certificate, files.certificate, f"gateway.tls_key: {files.certificate}: no private key"),
-        (
-            files.certificate,
-            other.key,
-            f"gateway.tls_key: {other.key}: is not the key of {files.certificate}",
-        ),
-        (
-            locked.certificate,
-            locked.key,
-            f"gateway.tls_key: {locked.key}: no private key without a passphrase",
-        ),
-    ):
-        with pytest.raises(QuoinError) as caught:
-            Certificate(certificate, key)
-        assert str(caught.value).startswith(expected)
 
 
 @pytest.mark.parametrize(
