@@ -95,6 +95,8 @@ def test_an_anonymous_request_says_nothing_of_who_sent_it() -> None:
         (Mechanism.QUERY, "REST-QUERY-STRING", "AWS4-HMAC-SHA256"),
         (Mechanism.QUERY_V2, "REST-QUERY-STRING", "AWS"),
         (Mechanism.HEADER_V2, "REST-HEADER", "AWS"),
+        (Mechanism.FORM, "POST", "AWS4-HMAC-SHA256"),
+        (Mechanism.FORM_V2, "POST", "AWS"),
     ],
 )
 def test_signed_requests_tell_their_version(mechanism: Mechanism, kind: str, version: str) -> None:
