@@ -63,7 +63,7 @@ RULES = {
         f"{_INTEGRATION}/test_malformed_http.py::test_what_is_malformed_is_refused_and_nothing_hidden_is_done",
     ),
     "10 copies": (
-        f"{_OPERATIONS}/test_authorise.py::test_headers_that_do_more_take_grants_of_their_own",
+        f"{_OPERATIONS}/test_policies.py::test_the_source_of_a_copy_is_read_by_policy_too",
         f"{_OPERATIONS}/test_copies.py::test_a_source_is_decoded_once",
         f"{_OPERATIONS}/test_copies.py::test_sources_that_are_refused",
     ),

@@ -131,6 +131,7 @@ BAD_BODIES: dict[str, tuple[str, Callable[[Verified], bytes], str]] = {
     "cut in a line": (SIGNED, lambda v: good(v)[:-30], "IncompleteBody"),
     "more after the end": (SIGNED, lambda v: good(v) + b"\r\n", "IncompleteBody"),
     "last chunk unsigned": (SIGNED, without_last, "IncompleteBody"),
+    "other last signature": (SIGNED, lambda v: good(v)[:-68] + b"0" * 64 + b"\r\n\r\n", "SignatureDoesNotMatch"),
     "other byte": (SIGNED, lambda v: good(v).replace(b"hel", b"hal"), "SignatureDoesNotMatch"),
     "other signature": (SIGNED, other_signature, "SignatureDoesNotMatch"),
     "upper-case signature": (SIGNED, lambda v: good(v).replace(b"signature=", b"signature=A"), "IncompleteBody"),
