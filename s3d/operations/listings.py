@@ -248,4 +248,6 @@ async def list_buckets(call: Call) -> Reply:
         rows, more = buckets_page(view, call.account, prefix=prefix, after=after, limit=limit)
     name = call.store.accounts.owner_name(call.account)
     following = write_token(rows[-1].name.encode(), 0) if more else ""
-    return xml_reply(documents.buckets(rows, account=call.account, name=name, token=following, prefix=prefix))
+    wanted, ours = call.argument("bucket-region"), call.store.cluster.region
+    shown = [row for row in rows if wanted in ("", row.region or ours)]
+    return xml_reply(documents.buckets(shown, account=call.account, name=name, token=following, prefix=prefix))

@@ -131,3 +131,9 @@ async def test_versions_are_listed_with_the_kind_of_their_checksum(live: Live) -
     listed = await live.ok("GET", "/bucket", query="versions")
     said = (listed.text("Version/ChecksumAlgorithm"), listed.text("Version/ChecksumType"))
     assert said == ("CRC32", "FULL_OBJECT")
+
+
+async def test_buckets_of_another_region_are_left_out(live: Live) -> None:
+    here = await live.ok("GET", "/", query="bucket-region=us-east-1&prefix=buck")
+    there = await live.ok("GET", "/", query="bucket-region=eu-west-1&prefix=buck")
+    assert (here.texts("Buckets/Bucket/Name"), there.texts("Buckets/Bucket/Name")) == (["bucket"], [])
