@@ -226,7 +226,7 @@ class Semantics(Asking):
         if not expected.code:
             self.ask("CompleteMultipartUpload", bucket.name, upload.key, **said)
 
-    @rule(at=number, key=st.sampled_from(KEYS), which=number, sizes=st.lists(number, min_size=1, max_size=3))
+    @rule(at=number, key=st.sampled_from(KEYS), which=number, sizes=st.lists(number, min_size=1, max_size=2))
     def upload_whole(self, at: int, key: str, which: int, sizes: list[int]) -> None:
         """An upload from its beginning to its end; few have parts that are long enough: they cost the most."""
         bucket = self.bucket(at)
