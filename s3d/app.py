@@ -9,7 +9,7 @@ from typing import Final
 from s3d.access.limits import Limits
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
-from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
 from s3d.http_parser import HttpProcessingError, LineTooLong
 from s3d.message import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
@@ -25,6 +25,9 @@ from s3d.protocol.errors import S3Error
 from s3d.protocol.hosts import Hosts
 from s3d.protocol.routing import Handler, Request, is_admin_target, parse_headers, parse_target
 from s3d.protocol.signature import PayloadMode, Verified, Verifier
+
+NEAR_FULL_HEADER: Final = "x-quoin-near-full"
+"""On replies to PUTs: the nodes whose disks are nearly full."""
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +77,11 @@ class App:
             reply = self._refusal(S3Error("RequestTimeout"), message.target, request_id)
         except BodyError as error:
             reply = self._refusal(S3Error("IncompleteBody", str(error)), message.target, request_id)
+        except (StateFullError, NoRoomError):
+            reply = self._refusal(S3Error("StorageFull"), message.target, request_id)
         except (NotEnoughShardsError, LogClosedError) as error:
             log.warning("%s %s: %s", request_id, name, error)
             reply = self._refusal(S3Error("ServiceUnavailable"), message.target, request_id)
-        except StateFullError:
-            reply = self._refusal(S3Error("StorageFull"), message.target, request_id)
         except Exception as error:  # one of the two outer doors: nothing may pass it unanswered
             log.exception("request %s failed: %s", request_id, name)
             scarce = isinstance(error, OSError) and error.errno in _SCARCE
@@ -94,6 +97,8 @@ class App:
             )
             reply.headers = [*reply.headers, *shared] if shared else reply.headers
         reply.headers = [*reply.headers, ("x-amz-request-id", request_id), ("x-amz-id-2", self._host_id)]
+        if message.method == "PUT" and (short := self._store.blobs.fleet.near_full()):
+            reply.headers.append((NEAR_FULL_HEADER, ",".join(map(str, sorted(short)))))
         return reply
 
     def refuse(self, error: HttpProcessingError) -> Reply:

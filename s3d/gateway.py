@@ -31,6 +31,7 @@ from s3d.operations.call import Store
 from s3d.placement.ring import Ring
 from s3d.shards.client import ShardClient
 from s3d.shards.fleet import Fleet
+from s3d.shards.health import FleetLimits
 from shardd.contract import flags
 from shardd.contract.blobs import new_blob_id
 from shardd.contract.cluster import Cluster, NodeConfig
@@ -88,7 +89,7 @@ class Gateway:
         ring, suspects = Ring(cluster.nodes), Suspects()
         state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
         blobs = Blobs(
-            Fleet(clients),
+            Fleet(clients, limits=FleetLimits(near_full=cluster.storage.compact_above_full)),
             ring,
             rs=cluster.rs,
             buffer_bytes=cluster.gateway.buffer_bytes,

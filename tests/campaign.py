@@ -41,6 +41,7 @@ ROWS = {
         (f"{INTEGRATION}/test_crashes.py::test_a_gateway_is_killed_around_the_commit",),
         {"QUOIN_TC7_CYCLES": 500},
     ),
+    "T-R1": Row((f"{INTEGRATION}/test_full_disks.py",), {"QUOIN_TR1_ROUNDS": 5}),
     "T-P4": Row(("tests/s3d/blobs/test_hostile_servers.py", "tests/s3d/shards/test_hostile_server.py")),
     "T-N1": Row((f"{INTEGRATION}/test_nodes.py::test_each_node_is_killed_in_turn",), {"QUOIN_TN1_ROUNDS": 5}),
     "T-N2": Row((f"{INTEGRATION}/test_nodes.py::test_each_pair_is_killed_in_turn",), {"QUOIN_TN2_PAIRS": 10}),

@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from s3d.access.policy import Resource, evaluate
 from s3d.admin import metrics
 from s3d.admin.counters import Counters
+from s3d.admin.status import cluster_status
 from s3d.operations.call import Store
 from s3d.operations.reply import Reply
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import Request, Target, parse_headers, parse_query
 from s3d.protocol.signature import Verifier
 from shardd.contract.blobs import NodeId
-from shardd.contract.messages import Status
 
 RETRY_AFTER_S: Final = 2
 
@@ -45,7 +45,7 @@ class Pages:
                 self._require(
                     "admin:Status", Request(method, _target(path, raw_query), parse_headers(headers))
                 )
-                return _json(self._status())
+                return _json(cluster_status(self._store))
         raise S3Error("NoSuchKey", Key=path)
 
     def _ready(self) -> Reply:
@@ -72,6 +72,8 @@ class Pages:
             "degraded_blobs": ("Blobs with shards missing or out of place.", degraded),
             "condemned": ("Condemned rows whose shards are still to be deleted.", condemned),
             "nodes_up": ("Nodes that this gateway reaches.", len(up)),
+            "nodes_near_full": ("Nodes whose disks are nearly full, or full.", len(fleet.near_full())),
+            "nodes_full": ("Nodes that have no room for new shards.", len(fleet.full())),
             "nodes_slow": (
                 "Nodes that it reaches, and goes round because they are slow.",
                 len(up - fleet.prompt()),
@@ -80,51 +82,11 @@ class Pages:
         page = metrics.text(self._counters.of_node(), gauges, {node: node in up for node in fleet.nodes})
         return Reply(headers=(("Content-Type", metrics.CONTENT_TYPE),), body=(page.encode(),))
 
-    def _status(self) -> dict[str, Any]:
-        """The cluster as this gateway sees it."""
-        with self._store.state.view() as view:
-            degraded, condemned = view.degraded_count(), view.condemned_count()
-        fleet = self._store.blobs.fleet
-        statuses, slow = fleet.statuses(), fleet.up() - fleet.prompt()
-        nodes = []
-        for entry in self._store.cluster.nodes:
-            status = statuses.get(entry.id)
-            nodes.append(
-                {
-                    "id": entry.id,
-                    "host": entry.host,
-                    "port": entry.port,
-                    "s3_port": entry.s3_port,
-                    "zone": entry.zone,
-                    "up": status is not None,
-                    "state": _state_of(status, slow=entry.id in slow),
-                    "free_bytes": status.free_bytes if status is not None else None,
-                    "total_bytes": status.total_bytes if status is not None else None,
-                    "shard_bytes": status.shard_bytes if status is not None else None,
-                    "shards": status.shards if status is not None else None,
-                    "version": status.version if status is not None else None,
-                    "incarnation": status.incarnation.hex() if status is not None else None,
-                }
-            )
-        return {
-            "nodes": nodes,
-            "degraded_blobs": degraded,
-            "condemned": condemned,
-            "writable": self._store.blobs.can_write(),
-        }
-
     def _require(self, permission: str, request: Request) -> None:
         verified = self._verifier.verify(request, now_s=self._store.clock_us() / 1_000_000)
         principal = self._store.accounts.find(verified.access_key) if verified.access_key else None
         if not evaluate(principal, permission, Resource()).allowed:
             raise S3Error("AccessDenied")
-
-
-def _state_of(status: Status | None, *, slow: bool) -> str:
-    """What the node says of itself, or what is seen from here where that is worse."""
-    if status is None:
-        return "down"
-    return "slow" if slow and status.state == "ok" else status.state
 
 
 def _target(path: str, raw_query: str) -> Target:

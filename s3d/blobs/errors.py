@@ -1,10 +1,14 @@
-"""Owns the errors of blobs: too few shards to write or read, and a read that fails in the middle."""
+"""Owns the errors of blobs: too few shards to write or read, no room, and a read that fails in the middle."""
 
 from shardd.contract.errors import QuoinError
 
 
 class NotEnoughShardsError(QuoinError):
     """Too few shards could be stored to acknowledge, or be read to answer. Try again later (503)."""
+
+
+class NoRoomError(NotEnoughShardsError):
+    """Enough nodes are up, and too few of them have room for new shards (507); deletes still have."""
 
 
 class BlobReadError(NotEnoughShardsError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from s3d.blobs.coding import Column, Digests, Pieces, code, column
-from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
 from s3d.blobs.gathering import gather_shards
 from s3d.blobs.resources import Resources
 from s3d.metadata.rows import BlobRow
@@ -17,6 +17,7 @@ from s3d.placement.erasure import Codec
 from s3d.placement.stripes import Layout
 from s3d.shards.fleet import Extent
 from shardd.contract.blobs import EXTENT_UNITS_MAX, UNIT_SIZE, BlobId, NodeId
+from shardd.contract.errors import StorageFullError
 from shardd.contract.messages import PutExtent
 
 FIRST_GENERATION = 1
@@ -83,6 +84,7 @@ class BlobWriter:
         self._by_stripe = False  # room for all of it was given back
         self._last: list[Column] | None = None
         self._replacements = 0
+        self._refused_as_full = bool(resources.fleet.full())
         self._flight: deque[asyncio.Task[None]] = deque()
         self._coded: asyncio.Future[None] | None = None
         for nodes in resources.fleet.choices():
@@ -165,6 +167,9 @@ class BlobWriter:
 
     def _require(self) -> None:
         if not self._acknowledged:
+            up = assign(self._plan.walk, self._resources.fleet.up(), len(self._nodes))
+            if self._refused_as_full and survives(up, self._codec.k, self._plan.spare):
+                raise NoRoomError("too few of the nodes that are up have room for new shards")
             stored = [node for node in self._nodes if node != NOWHERE]
             raise NotEnoughShardsError(f"{len(stored)} shards on {len(set(stored))} nodes are too few")
 
@@ -295,6 +300,7 @@ class BlobWriter:
         for shard, error in zip(shards, outcomes, strict=True):
             if error is not None:
                 self._nodes[shard] = NOWHERE
+                self._refused_as_full |= isinstance(error, StorageFullError)
 
     async def _replace(self, last: Mapping[int, Column], identity: bytes) -> None:
         """Put the shards that were given up on nodes that did not fail: their last extent is here."""

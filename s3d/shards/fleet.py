@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from s3d.placement.durability import assign, survives
+from s3d.shards.health import FleetLimits, Health
 from s3d.shards.port import NodeClient
-from s3d.shards.verdict import Verdict
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import ErasureConfig
 from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
@@ -26,48 +26,12 @@ def _nothing_is_spare(numbers: Collection[int]) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class FleetLimits:
-    """The times by which the fleet judges its nodes, in seconds."""
-
-    heartbeat_s: float = 0.5
-    status_life_s: float = 2.0  # a node that answers other requests is asked how it is no oftener
-    silence_s: float = 1.0  # no answer to anything for so long: down
-    quiet_s: float = 0.25  # none for so long, while others answer: slow
-    lateness_s: float = 0.2  # a heartbeat that ends so much later than it should tells nothing of the node
-    stall_s: float = 1.0  # puts of a node stand still for so long while another's move: given up
-    standstill_s: float = 4.0  # nobody's puts move, or none can be spared, for so long: given up too
-    slow_s: float = 15.0  # the same for nodes whose disk is busy, as they say, where none can be spared
-    trial_s: float = 0.5  # the same for puts of a node that was slow until now
-    watch_s: float = 0.1  # how often a batch of puts looks for such nodes
-    put_deadline_s: float = 30.0
-
-
 class Extent(NamedTuple):
     """One extent on its way to one node; `payload` is its units in chunks."""
 
     node: NodeId
     message: PutExtent
     payload: Sequence[bytes]
-
-
-@dataclass(slots=True)
-class _Health:
-    up: bool = False
-    status: Status | None = None
-    heard_s: float = 0.0
-    status_s: float = 0.0  # when the status came; 0.0 where it is worth nothing any more
-    put_s: float = 0.0  # when a put of ours was last answered
-    read_s: float = 0.0  # when a get of ours was
-    quiet: bool = False  # its status is late, while others answer
-    busy: int = 0  # for so many statuses in a row it has said that its disk keeps writes waiting
-    verdict: Verdict = field(default_factory=Verdict)
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def prompt(self) -> bool:
-        """It answers, and soon."""
-        return self.up and not self.quiet and not self.verdict.slow
 
 
 @dataclass(slots=True)
@@ -90,7 +54,7 @@ class Fleet:
     ) -> None:
         self.limits = limits or FleetLimits()
         self._clients = {client.node: client for client in clients}
-        self._health = {node: _Health() for node in self._clients}
+        self._health = {node: Health() for node in self._clients}
         self._clock = clock
         self._unasked = set(self._clients)
         self._up = self._prompt = frozenset[NodeId]()
@@ -117,6 +81,14 @@ class Fleet:
     def choices(self) -> Sequence[frozenset[NodeId]]:
         """The nodes that take new shards, best first: the prompt ones, then, if there are slow ones, those too."""
         return self._choices
+
+    def full(self) -> frozenset[NodeId]:
+        """The nodes that answer and have no room for new shards."""
+        return self._full
+
+    def near_full(self) -> frozenset[NodeId]:
+        """The nodes that answer and have less room than a prudent operator leaves, or none."""
+        return self._near_full
 
     def moved(self, node: NodeId, since_s: float) -> bool:
         """Has the node answered a get since then, by the fleet's clock?"""
@@ -248,7 +220,7 @@ class Fleet:
                 late.add(number)
         return late
 
-    def _standstill_s(self, health: _Health, wait: _Wait) -> float:
+    def _standstill_s(self, health: Health, wait: _Wait) -> float:
         """How long puts of a node may stand still, if they can be done without."""
         if not self._others_moved(wait):
             return self.limits.standstill_s
@@ -342,8 +314,10 @@ class Fleet:
         for node in (prompt ^ self._prompt) & self._up & up.keys():
             log.warning("node %d %s", node, "is prompt again" if node in prompt else "is slow")
         self._up, self._prompt = frozenset(up), prompt
-        taking = frozenset(
-            node for node, health in up.items() if health.status and health.status.state in ("ok", BUSY)
+        taking = frozenset(node for node, health in up.items() if health.has_state("ok", BUSY))
+        self._full = frozenset(node for node, health in up.items() if health.has_state("full"))
+        self._near_full = frozenset(
+            node for node, health in up.items() if health.used > self.limits.near_full or node in self._full
         )
         self._choices = (taking,) if taking <= self._prompt else (taking & self._prompt, taking)
 

@@ -1,5 +1,6 @@
 """What a gateway says about itself under /-/: to everybody, and to administrators only."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -34,6 +35,22 @@ async def test_health_and_readiness(live: Live) -> None:
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
     assert b"2 of 5 nodes" in answer.body
     assert (await live.ask("GET", "/-/health", key="")).status == 200
+
+
+async def test_full_disks_are_told_before_and_after(live: Live) -> None:
+    fleet, nodes = live.store.blobs.fleet, list(live.nodes.values())
+    assert "x-quoin-near-full" not in (await live.ok("PUT", "/bucket/key", b"body")).headers
+    for node in nodes[:3]:
+        node.full = True
+        async with asyncio.timeout(5):
+            while node.node not in fleet.full():
+                await asyncio.sleep(0.005)
+    answer = await live.ask("PUT", "/bucket/key", b"new")
+    assert (answer.status, answer.code) == (507, "StorageFull")
+    assert answer.headers["x-quoin-near-full"] == ",".join(str(node.node) for node in nodes[:3])
+    assert (await live.ok("GET", "/bucket/key")).body == b"body"
+    assert b"\nquoin_nodes_near_full 3\n" in (await live.ask("GET", "/-/metrics", key="")).body
+    await live.ok("DELETE", "/bucket/key")
 
 
 async def test_a_node_whose_shard_server_is_slow_is_not_ready(live: Live) -> None:

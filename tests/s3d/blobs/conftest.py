@@ -14,7 +14,8 @@ from s3d.blobs.store import Blobs
 from s3d.blobs.writer import StoredBlob
 from s3d.metadata.rows import BlobRow
 from s3d.placement.ring import Ring
-from s3d.shards.fleet import Fleet, FleetLimits
+from s3d.shards.fleet import Fleet
+from s3d.shards.health import FleetLimits
 from shardd.contract.blobs import BlobId, NodeId, new_blob_id
 from shardd.contract.cluster import MIB, ErasureConfig, NodeConfig
 from tests.s3d.blobs.fake_node import FakeNode

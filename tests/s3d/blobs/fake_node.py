@@ -120,7 +120,7 @@ class FakeNode:
         state = "full" if self.full else "busy" if self.busy else "ok"
         size = sum(len(data) for extents in self.stored.values() for _, data in extents.values())
         return Status(
-            state, self.node, self.incarnation, "fake", 0, 1 << 30, 1 << 40, len(self.stored), size, 1, 0
+            state, self.node, self.incarnation, "fake", 0, 1 << 39, 1 << 40, len(self.stored), size, 1, 0
         )
 
     def flip(self, blob: bytes, shard: int, *, extent: int = 0, at: int = 0) -> None:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from s3d.blobs.errors import BlobReadError, NotEnoughShardsError
+from s3d.blobs.gathering import STALL_S
 from s3d.blobs.writer import StoredBlob
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import MIB
@@ -143,11 +144,24 @@ async def test_what_is_late_is_hedged_within_the_budget(five: Store, size: int) 
     assert hedges.refused > refused
 
 
+async def test_what_may_not_be_hedged_waits_no_longer_than_its_node_is_thought_well_of(five: Store) -> None:
+    stored, hedges = await five.put(body_of(100)), five.blobs.resources.hedges
+    while hedges.take(1):
+        pass
+    holder(five, stored, 1).silent = True
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    assert await five.get(stored) == body_of(100)
+    assert hedges.refused > 1 and loop.time() - began_s < STALL_S * 0.9
+
+
 async def test_an_error_is_no_hedge_and_is_not_waited_for(five: Store) -> None:
     """One shard is gone, another is late: the parity is asked when the first is missed, not after the second."""
     stored, hedges = await five.put(body_of(100)), five.blobs.resources.hedges
     holder(five, stored, 0).stored.clear()
     holder(five, stored, 1).slow_gets_s = 0.3
+    for number in five.nodes:
+        five.fleet._health[number].verdict.reads.p95_s = 0.9
     while hedges.take(1):
         pass
     reading = asyncio.create_task(five.get(stored))

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from s3d.blobs import writer as writer_module
-from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import MIB, ErasureConfig
 from tests.s3d.blobs.conftest import Store, store
@@ -55,6 +55,23 @@ async def test_full_nodes_take_nothing_new(five: Store, full: tuple[int, ...]) -
     stored = await five.put(b"body")
     assert not {node for node, _ in stored.row.shards} & set(full)
     assert await five.get(stored) == b"body"
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_too_little_room_is_another_error_than_too_few_nodes(five: Store, known: bool) -> None:
+    for number in (1, 2, 3):
+        five.nodes[NodeId(number)].full = True
+    async with asyncio.timeout(5):
+        while known and len(five.fleet.full()) < 3:
+            await asyncio.sleep(0.005)
+    with pytest.raises(NoRoomError):
+        writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=3, digests=None)
+        await writer.write(b"abc")
+        await writer.finish(b"")
+    await kill(five, (3, 4, 5))
+    with pytest.raises(NotEnoughShardsError) as raised:
+        five.blobs.writer(KEY, blob=new_blob_id(1), size=3, digests=None)
+    assert raised.type is NotEnoughShardsError
 
 
 @pytest.mark.parametrize("size", [4_096, 10 * MIB])

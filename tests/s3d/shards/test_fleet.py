@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from s3d.shards.fleet import Extent, Fleet, FleetLimits
+from s3d.shards.fleet import Extent, Fleet
+from s3d.shards.health import FleetLimits
 from s3d.shards.verdict import VerdictLimits
 from shardd.contract.blobs import NodeId, new_blob_id, unit_crc
 from shardd.contract.cluster import ErasureConfig

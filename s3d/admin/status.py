@@ -1,0 +1,81 @@
+"""Owns the facts of /-/admin/status: the nodes, what awaits repair, how far the jobs have come; never changes any."""
+
+from typing import Any
+
+from s3d.metadata.rows import JobRow
+from s3d.operations.call import Store
+from shardd.contract.cluster import NodeConfig
+from shardd.contract.messages import Status
+
+
+def cluster_status(store: Store) -> dict[str, Any]:
+    """The cluster as this gateway sees it, for JSON. Sizes are bytes, times microseconds since 1970."""
+    with store.state.view() as view:
+        degraded, condemned, jobs = view.degraded_count(), view.condemned_count(), list(view.jobs())
+    fleet = store.blobs.fleet
+    statuses, slow = fleet.statuses(), fleet.up() - fleet.prompt()
+    return {
+        "nodes": [
+            _address(entry) | _health(statuses.get(entry.id), slow=entry.id in slow)
+            for entry in store.cluster.nodes
+        ],
+        "degraded_blobs": degraded,
+        "condemned": condemned,
+        "writable": store.blobs.can_write(),
+        "jobs": [_job(name, row) for name, row in jobs],
+    }
+
+
+def _address(node: NodeConfig) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "host": node.host,
+        "port": node.port,
+        "s3_port": node.s3_port,
+        "zone": node.zone,
+    }
+
+
+def _health(status: Status | None, *, slow: bool) -> dict[str, Any]:
+    """What a node says of itself; of one that is down nothing is known."""
+    return {
+        "up": status is not None,
+        "state": _state_of(status, slow=slow),
+        "free_bytes": status.free_bytes if status is not None else None,
+        "total_bytes": status.total_bytes if status is not None else None,
+        "shard_bytes": status.shard_bytes if status is not None else None,
+        "shards": status.shards if status is not None else None,
+        "quarantined": status.quarantined if status is not None else None,
+        "version": status.version if status is not None else None,
+        "incarnation": status.incarnation.hex() if status is not None else None,
+        "scrub": _scrub(status) if status is not None else None,
+    }
+
+
+def _scrub(status: Status) -> dict[str, int]:
+    return {
+        "passes": status.scrub_passes,
+        "started_us": status.scrub_started_us,
+        "records": status.scrub_records,
+        "damaged": status.scrub_damaged,
+    }
+
+
+def _job(name: str, row: JobRow) -> dict[str, Any]:
+    """`done` of `total` are what the job counts: shards of a node that is reconciled; `found` what it came for."""
+    return {
+        "name": name,
+        "done": row.done,
+        "total": row.total,
+        "found": row.found,
+        "finished": row.finished,
+        "started_us": row.started_us,
+        "updated_us": row.updated_us,
+    }
+
+
+def _state_of(status: Status | None, *, slow: bool) -> str:
+    """What the node says of itself, or what is seen from here where that is worse."""
+    if status is None:
+        return "down"
+    return "slow" if slow and status.state == "ok" else status.state
