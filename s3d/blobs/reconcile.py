@@ -52,17 +52,16 @@ class ReconcileCounters:
 def due(job: JobRow | None, status: Status, now_us: int) -> JobRow | None:
     """The pass that a node needs now, a new one or one to go on with; None where it needs none.
 
-    A new life of its folder, more records in quarantine than at the last pass, or a week since: a new pass. `job` is
-    the last one; its subject is the life of the folder and, in 8 bytes, the number of quarantined records.
+    A new life of its folder, records that were found damaged or gone since the last pass began, or a week: a new pass.
+    `job` is the last one; its subject is the life of the folder and, in 8 bytes, how many such records there were.
     """
-    subject = status.incarnation + status.quarantined.to_bytes(8, "big")
+    subject = status.incarnation + status.losses.to_bytes(8, "big")
     fresh = JobRow(subject, now_us, now_us, total=status.shards)
     if job is None or job.subject[:-8] != status.incarnation:
         return fresh
     if not job.finished:
         return job
-    worse = status.quarantined > int.from_bytes(job.subject[-8:], "big")
-    return fresh if worse or now_us - job.started_us >= PERIOD_US else None
+    return fresh if job.subject != subject or now_us - job.started_us >= PERIOD_US else None
 
 
 class Reconciler:

@@ -27,6 +27,11 @@ def show_status(status: Mapping[str, Any]) -> None:
         "writes are acknowledged" if status["writable"] else "[red]writes are refused: too few nodes are up"
     )
     console.print(f"{waiting}; {writes}", highlight=False)
+    for job in status["jobs"]:
+        if not job["finished"]:
+            console.print(
+                f"{job['name']}: {job['done']} of {job['total']}, {job['found']} found", highlight=False
+            )
 
 
 def nodes_table(status: Mapping[str, Any]) -> Table:

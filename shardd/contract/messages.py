@@ -115,6 +115,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     scrub_records: int = 0  # verified in it so far
     scrub_damaged: int = 0  # stretches of segments that were no records
     scrub_passes: int = 0
+    losses: int = 0  # records that were ever found damaged or gone; it grows until the index is made anew
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

@@ -52,11 +52,15 @@ log = logging.getLogger(__name__)
 
 
 class Totals(msgspec.Struct, array_like=True):
-    """What `status` says of all shards. A shard counts by its first extent."""
+    """What `status` says of all shards. A shard counts by its first extent.
+
+    `losses`: records that were ever found damaged or gone. It only grows, until the index is made anew.
+    """
 
     shards: int = 0
     shard_bytes: int = 0
     quarantined: int = 0
+    losses: int = 0
 
 
 class _Stamp(msgspec.Struct, array_like=True, frozen=True):

@@ -83,6 +83,7 @@ def drop_tombstone(index: Index, key: bytes, row: TombstoneRow) -> None:
 
 def drop_extent(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:
     """Forget an extent whose segment is gone."""
+    index.totals.losses += 1
     _lose(index, extent, row)
     index.set_extent(key, extent, None)
 
@@ -93,6 +94,7 @@ def quarantine(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:
         index.set_extent(key, extent, _replace(row, quarantined=True))
         index.segment(row.segment).quarantined_bytes += row.size
         index.totals.quarantined += 1
+        index.totals.losses += 1
 
 
 def quarantine_gaps(index: Index, segment: int, gaps: Sequence[Gap]) -> int:

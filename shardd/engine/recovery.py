@@ -148,7 +148,9 @@ def _replay(segment: Segment, index: Index, *, newest: bool) -> None:
         # What was read may be in the page cache or the disk's only: it is answered from, so it must be durable.
         segment.file.datasync()
         index.segment(segment.segment).scanned_to = end
-        index.totals.quarantined += sum(gap.start < end for gap in tail.gaps)
+        rotten = sum(gap.start < end for gap in tail.gaps)
+        index.totals.quarantined += rotten
+        index.totals.losses += rotten
 
 
 def _enter_records(segment: Segment, index: Index, start: int, size: int) -> _Tail:

@@ -235,6 +235,7 @@ class ShardStore:
             shard_bytes=totals.shard_bytes,
             segments=len(self._journal.segments),
             quarantined=totals.quarantined,
+            losses=totals.losses,
         )
 
     def compact_step(self, now_us: int) -> bool:

@@ -73,7 +73,11 @@ def test_damage_is_quarantined_and_counted(store: ShardStore, tmp_path: Path) ->
     while not scrub.progress.passes:
         damaged = max(damaged, scrub.progress.damaged)
         scrub.step(NOW_US)
-    assert damaged == 2 and store.status(NOW_US).quarantined == 2
+    now = store.status(NOW_US)
+    assert (damaged, now.quarantined, now.losses) == (2, 2, 2)
+    commit(store, put(0, content(RECORD_SIZE, 0)))
+    now = store.status(NOW_US)
+    assert (now.quarantined, now.losses) == (1, 2), "what is mended was lost all the same"
 
 
 def test_an_empty_store_has_nothing_to_verify(tmp_path: Path) -> None:

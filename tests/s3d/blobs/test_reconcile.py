@@ -51,22 +51,23 @@ async def five(tmp_path: Path) -> AsyncIterator[Reconciled]:
         yield Reconciled(cluster, reconciler)
 
 
-def status(*, life: bytes = LIFE, quarantined: int = 0) -> Status:
-    return Status("ok", 1, life, "v", 0, 0, 0, 7, 0, 0, quarantined)
+def status(*, life: bytes = LIFE, losses: int = 0) -> Status:
+    return Status("ok", 1, life, "v", 0, 0, 0, 7, 0, 0, 0, losses=losses)
 
 
 def test_a_pass_is_due_for_a_new_life_for_damage_and_weekly() -> None:
-    first = due(None, status(quarantined=2), 10)
+    first = due(None, status(losses=2), 10)
     assert first is not None and (first.cursor, first.total, first.started_us) == (b"", 7, 10)
     half = JobRow(first.subject, 10, 20, b"here")
-    assert due(half, status(quarantined=2), 30) == half, "it is gone on with"
+    assert due(half, status(losses=2), 30) == half, "it is gone on with"
     whole = JobRow(first.subject, 10, 20, b"end", finished=True)
-    assert due(whole, status(quarantined=2), 30) is None
-    assert due(whole, status(quarantined=1), 30) is None, "repair took one away"
-    assert due(whole, status(quarantined=3), 30) is not None
-    assert due(whole, status(life=b"m" * 16, quarantined=2), 30) is not None
+    assert due(whole, status(losses=2), 30) is None
+    assert due(whole, status(losses=3), 30) is not None
+    assert due(whole, status(losses=1), 30) is not None, "the index was made anew"
+    assert due(half, status(losses=3), 30) == half, "first to its end"
+    assert due(whole, status(life=b"m" * 16, losses=2), 30) is not None
     assert due(half, status(life=b"m" * 16), 30) == due(None, status(life=b"m" * 16), 30)
-    assert due(whole, status(quarantined=2), 10 + PERIOD_US) is not None
+    assert due(whole, status(losses=2), 10 + PERIOD_US) is not None
 
 
 async def test_a_wiped_node_is_filled_again_without_any_read(five: Reconciled) -> None:

@@ -115,7 +115,7 @@ def test_status_is_asked_with_a_key_that_may(
 
     def ask(*_: object, key: AuthConfig, path: str) -> object:
         asked.append(key.access_key_id)
-        return {"nodes": [], "degraded_blobs": 0, "condemned": 0, "writable": True}
+        return {"nodes": [], "degraded_blobs": 0, "condemned": 0, "writable": True, "jobs": []}
 
     monkeypatch.setattr("s3d.ctl.client.ask", ask)
     config.write_text(TEXT + KEYS)
@@ -158,13 +158,16 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     up = {"id": 1, "host": "h", "port": 9991, "up": True, "state": "full", "version": "0.1.0"}
     facts = {"shards": 7, "shard_bytes": 1536, "free_bytes": 5 << 30, "total_bytes": 200 << 30}
     down = {"id": 2, "host": "h", "port": 9992, "up": False, "state": "down", "version": None}
+    job = {"name": "reconcile/1", "done": 5, "total": 7, "found": 2, "finished": False}
+    jobs = [job, job | {"name": "reconcile/2", "finished": True}]
     tables.show_status(
-        {"nodes": [up | facts, down], "degraded_blobs": 3, "condemned": 0, "writable": False},
+        {"nodes": [up | facts, down], "degraded_blobs": 3, "condemned": 0, "writable": False, "jobs": jobs},
     )
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["1", "h:9991", "full", "7", "1.5", "KiB", "5.0", "GiB", "200", "GiB", "0.1.0"]
     assert lines[2].split() == ["2", "h:9992", "down", "-", "-", "-", "-", "-"]
     assert "degraded blobs: 3, condemned: 0; writes are refused" in lines[3]
+    assert lines[4:] == ["reconcile/1: 5 of 7, 2 found"]
 
 
 @pytest.mark.parametrize(
