@@ -12,6 +12,7 @@ from tests.integration.cluster import ROOT
 
 _INTEGRATION, _PROTOCOL, _OPERATIONS = "tests/integration", "tests/s3d/protocol", "tests/s3d/operations"
 _SIGNATURE, _STREAMING = f"{_PROTOCOL}/test_signature.py", f"{_PROTOCOL}/test_streaming.py"
+_LIMITS = "tests/s3d/test_wire_limits.py"
 _CONNECTION, _SLOW = "tests/s3d/test_connection.py", f"{_INTEGRATION}/test_slow_clients.py"
 
 RULES = {
@@ -56,6 +57,8 @@ RULES = {
         f"{_SLOW}::test_who_begins_and_does_not_go_on_is_ended",
         f"{_SLOW}::test_who_does_not_read_is_cut_and_costs_no_memory",
         f"{_CONNECTION}::test_what_is_no_http_gets_a_refusal_and_the_end",
+        f"{_LIMITS}::test_a_client_that_says_nothing_at_all",
+        f"{_LIMITS}::test_a_body_that_stops_coming",
     ),
     "9 logs": (
         f"{_SIGNATURE}::test_secrets_and_signatures_are_not_shown",
@@ -92,9 +95,13 @@ CLASSES = {
     "secrets in logs": RULES["9 logs"],
     "XML entities": RULES["7 XML"],
     "compressed bodies inflated": (
+        f"{_CONNECTION}::test_a_compressed_body_is_not_inflated",
         f"{_INTEGRATION}/test_bad_bodies.py::test_an_encoding_is_kept_and_never_undone",
     ),
-    "connections that never send": (f"{_SLOW}::test_who_begins_and_does_not_go_on_is_ended",),
+    "connections that never send": (
+        f"{_LIMITS}::test_a_client_that_says_nothing_at_all",
+        f"{_SLOW}::test_who_begins_and_does_not_go_on_is_ended",
+    ),
 }
 
 

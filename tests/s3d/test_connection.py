@@ -1,6 +1,7 @@
 """One connection on the wire: order, limits, ends; over real sockets, with an answer of the test's own."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -29,6 +30,16 @@ async def test_a_body_in_pieces_and_in_chunks() -> None:
         assert (await reply_of(reader))[1] == b"/aabcdef"
         writer.write(b"PUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n")
         assert (await reply_of(reader))[1] == b"/bxyz"
+        writer.close()
+
+
+async def test_a_compressed_body_is_not_inflated() -> None:
+    async with talking(echo) as talk:
+        reader, writer = await talk.client()
+        body = gzip.compress(b"a" * 1_000)
+        head = b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(body) + body)
+        assert (await reply_of(reader))[1] == b"/a" + body
         writer.close()
 
 

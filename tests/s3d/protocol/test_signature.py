@@ -298,6 +298,7 @@ def test_secrets_and_signatures_are_not_shown() -> None:
     verified = signed("GET", TARGET).verify()
     assert verified.signature not in repr(verified)
     assert SECRET not in repr(verified)
+    assert verified.signing_key and repr(verified.signing_key) not in repr(verified)
 
 
 def test_mismatch_tells_what_was_signed_but_no_signature() -> None:
