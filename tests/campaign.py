@@ -49,7 +49,10 @@ ROWS = {
         (f"{INTEGRATION}/test_nodes.py::test_three_nodes_die_and_come_back",), {"QUOIN_TN3_ROUNDS": 10}
     ),
     "T-N4": Row(
-        (f"{INTEGRATION}/test_nodes.py::test_a_shard_server_that_is_stopped_is_gone_round",),
+        (
+            f"{INTEGRATION}/test_nodes.py::test_a_shard_server_that_is_stopped_is_gone_round",
+            f"{INTEGRATION}/test_nodes.py::test_a_disk_that_syncs_in_two_seconds_is_left_alone",
+        ),
         {"QUOIN_TN4_S": 60},
     ),
     "T-M1": Row(("tests/shardd/engine/test_model.py",), {"QUOIN_TM1_STEPS": 100_000}),

@@ -3,9 +3,12 @@
 import os
 import random
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +136,50 @@ def test_a_shard_server_that_is_stopped_is_gone_round(mortal: Cluster, ledger: L
     assert not load.seen.errors, str(load.seen)
     assert load.seen.longest_s <= STALL_S_MAX + max(longest_s.values()), str(load.seen)
     seconds.held = seconds.asked
+
+
+def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+    seconds, chance = (
+        tally("T-N4, a slow disk", variable="QUOIN_TN4_S", default=STOPPED_S_CI),
+        random.Random(seed()),
+    )
+    all_are_up(mortal)
+    node = chance.choice(mortal.nodes)
+    victim = mortal.shard_server_pid(node)
+    with traffic(mortal, ledger, chance) as load:
+        load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+        healthy_s = load.seen.longest_s
+        with syncing_slowly(victim):
+            wait_until(lambda: mortal.get("/-/ready", node)[0] == 503, within_s=20, what="it is not ready")
+            time.sleep(seconds.asked)
+        load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
+    wait_until(lambda: mortal.get("/-/ready", node)[0] == 200, within_s=PATIENCE_S, what="it is taken back")
+    print(f"T-N4, a slow disk: {load.seen}; before {healthy_s:.2f} s")
+    judge(mortal, ledger, load)
+    assert not load.seen.errors, str(load.seen)
+    assert load.seen.longest_s <= STALL_S_MAX + healthy_s, str(load.seen)
+    seconds.held = seconds.asked
+
+
+@contextmanager
+def syncing_slowly(pid: int) -> Iterator[None]:
+    """Each sync of the process takes two seconds more."""
+    command = ["strace", "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=2s"]
+    tracer = subprocess.Popen([*command, "-o", os.devnull, "-p", str(pid)], stderr=subprocess.PIPE)
+    try:
+        wait_until(
+            lambda: (
+                "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text() or tracer.poll() is not None
+            ),
+            within_s=10,
+            what="strace is attached",
+        )
+        if tracer.poll() is not None:
+            pytest.skip(f"strace may not be used here: {tracer.communicate()[1].decode()}")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate()
 
 
 def traffic(store: Cluster, ledger: Ledger, chance: random.Random) -> Traffic:
