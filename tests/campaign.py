@@ -67,6 +67,14 @@ ROWS = {
     ),
     "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140}),
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),
+    "T-N5": Row(
+        (f"{INTEGRATION}/test_healing.py::test_a_wiped_node_is_whole_again_while_clients_read",),
+        {"QUOIN_TN5_MIB": 10_240},
+    ),
+    "T-B2": Row(
+        (f"{INTEGRATION}/test_healing.py::test_sectors_that_rot_on_two_nodes_are_found_by_scrub_and_mended",),
+        {"QUOIN_TB2_SECTORS": 1_000},
+    ),
     "T-F2": Row(("tests/s3d/protocol/test_edited_requests.py",), {"QUOIN_EDITED_REQUESTS": 100_000}),
     "T-F3": Row(("tests/s3d/protocol/test_streaming.py",), {"QUOIN_EDITED_BODIES": 100_000}),
     "forms": Row(

@@ -24,7 +24,8 @@ BUCKET = "healing"
 MIB = 1 << 20
 OBJECT_SIZE = 8 * MIB
 SMALL = 60  # objects of some KiB beside the large ones
-WITHIN_S = 900.0
+WITHIN_S = 600.0
+SCRUBBED_S = 120.0
 WIPED = 3
 SECTOR = 512
 FIRST_RECORD = 4_096
@@ -84,16 +85,18 @@ def test_sectors_that_rot_on_two_nodes_are_found_by_scrub_and_mended(store: Clus
     for number in sectors.rounds():
         rot(store, node=1 + number % 2, chance=chance)
         sectors.hold()
-    wait_until(lambda: mended(store) > 0 and quarantined(store) == 0, within_s=WITHIN_S, what="it is mended")
+    wait_until(
+        lambda: mended(store) > 0 and quarantined(store) == 0, within_s=SCRUBBED_S, what="it is mended"
+    )
     passes = scrub_passes(store)
     # Two more: the first of them may have been under way when the last shard was put again.
     wait_until(
         lambda: all(now >= before + 2 for now, before in zip(scrub_passes(store), passes, strict=True)),
-        within_s=WITHIN_S,
+        within_s=SCRUBBED_S,
         what="two more passes",
     )
     assert quarantined(store) == 0
-    store.wait_healed(deadline_s=WITHIN_S)
+    store.wait_healed(deadline_s=SCRUBBED_S)
     read_all(store, wanted)
     store.kill(4, 5)
     read_all(store, wanted)
