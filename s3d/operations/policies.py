@@ -8,8 +8,7 @@ from s3d.access.policy_language import (
     Policy,
     parse_policy,
 )
-from s3d.access.public_access import NO_BLOCK
-from s3d.access.public_access import is_public as is_public_policy
+from s3d.access.public_access import NO_BLOCK, is_public as is_public_policy
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element

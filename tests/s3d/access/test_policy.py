@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from s3d.access.acl import AUTHENTICATED_USERS, Acl, AclGrant, Permission, canned
 from s3d.access.patterns import fits

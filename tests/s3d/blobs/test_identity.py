@@ -1,8 +1,7 @@
 """What the last record of a shard says of its blob comes back, and nothing else is taken for it."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from s3d.blobs.identity import Identity, IdentityError, decode_identity, encode_identity
 

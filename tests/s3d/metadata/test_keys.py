@@ -4,8 +4,7 @@ import random
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from s3d.metadata import keys
 

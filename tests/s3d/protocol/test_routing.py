@@ -4,8 +4,7 @@ from urllib.parse import quote
 
 import pytest
 from botocore.session import get_session
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from s3d.protocol.errors import S3Error
 from s3d.protocol.routing import (
