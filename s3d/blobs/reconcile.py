@@ -27,7 +27,7 @@ from shardd.contract.messages import Status
 
 JOB: Final = "reconcile/{}"
 INTERVAL_S: Final = 1.0  # between looks at which node is due
-PERIOD_US: Final = 7 * 86_400_000_000
+DAY_US: Final = 86_400_000_000
 PAGE_ROWS: Final = (
     512  # of a list, which has at least two blobs, and of the state: some ms between two awaits
 )
@@ -49,11 +49,12 @@ class ReconcileCounters:
     passes: int = 0
 
 
-def due(job: JobRow | None, status: Status, now_us: int) -> JobRow | None:
+def due(job: JobRow | None, status: Status, now_us: int, *, period_us: int) -> JobRow | None:
     """The pass that a node needs now, a new one or one to go on with; None where it needs none.
 
-    A new life of its folder, records that were found damaged or gone since the last pass began, or a week: a new pass.
-    `job` is the last one; its subject is the life of the folder and, in 8 bytes, how many such records there were.
+    A new life of its folder, records that were found damaged or gone since the last pass began, or a whole period
+    since: a new pass. `job` is the last one; its subject is the life of the folder and, in 8 bytes, how many such
+    records there were.
     """
     subject = status.incarnation + status.losses.to_bytes(8, "big")
     fresh = JobRow(subject, now_us, now_us, total=status.shards)
@@ -61,7 +62,7 @@ def due(job: JobRow | None, status: Status, now_us: int) -> JobRow | None:
         return fresh
     if not job.finished:
         return job
-    return fresh if job.subject != subject or now_us - job.started_us >= PERIOD_US else None
+    return fresh if job.subject != subject or now_us - job.started_us >= period_us else None
 
 
 class Reconciler:
@@ -83,6 +84,7 @@ class Reconciler:
         self._log = log
         self._lease_for = lease_for
         self._upload_life_us = int(config.upload_life_s * 1e6)
+        self._period_us = int(config.reconcile_days * DAY_US)
         self._grace_us = int(config.condemned_grace_s * 1e6)
         self._now_us = now_us
 
@@ -105,7 +107,7 @@ class Reconciler:
     async def _reconcile(self, node: NodeId, status: Status) -> None:
         name = JOB.format(node)
         with self._states.view() as view:
-            job = due(view.job(name), status, self._now_us())
+            job = due(view.job(name), status, self._now_us(), period_us=self._period_us)
         if job is None:
             return
         lease = self._lease_for(name)

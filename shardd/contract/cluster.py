@@ -79,6 +79,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_per_ip_max: Annotated[int, msgspec.Meta(ge=1)] = 2_500  # no address takes more than a quarter
     condemned_grace_s: Seconds = 900.0
     upload_life_s: Seconds = 7 * 86_400.0
+    reconcile_days: Annotated[float, msgspec.Meta(gt=0.0)] = 7.0
     repair_mb_per_s: Annotated[float, msgspec.Meta(gt=0.0)] = 100.0
     repair_interval_s: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
     auto_create_buckets: bool = False

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from s3d.blobs.reconcile import PERIOD_US, Reconciler, due
+from s3d.blobs.reconcile import DAY_US, Reconciler, due
 from s3d.metadata.rows import JobRow
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
@@ -15,6 +16,7 @@ from tests.s3d.blobs.cluster import GRACE_US, Cluster, make
 
 LIFE = b"l" * 16
 UPLOAD_LIFE_S = 60.0
+PERIOD_US = 7 * DAY_US
 
 
 @dataclass(slots=True)
@@ -56,18 +58,19 @@ def status(*, life: bytes = LIFE, losses: int = 0) -> Status:
 
 
 def test_a_pass_is_due_for_a_new_life_for_damage_and_weekly() -> None:
-    first = due(None, status(losses=2), 10)
+    owed = partial(due, period_us=PERIOD_US)
+    first = owed(None, status(losses=2), 10)
     assert first is not None and (first.cursor, first.total, first.started_us) == (b"", 7, 10)
     half = JobRow(first.subject, 10, 20, b"here")
-    assert due(half, status(losses=2), 30) == half, "it is gone on with"
+    assert owed(half, status(losses=2), 30) == half, "it is gone on with"
     whole = JobRow(first.subject, 10, 20, b"end", finished=True)
-    assert due(whole, status(losses=2), 30) is None
-    assert due(whole, status(losses=3), 30) is not None
-    assert due(whole, status(losses=1), 30) is not None, "the index was made anew"
-    assert due(half, status(losses=3), 30) == half, "first to its end"
-    assert due(whole, status(life=b"m" * 16, losses=2), 30) is not None
-    assert due(half, status(life=b"m" * 16), 30) == due(None, status(life=b"m" * 16), 30)
-    assert due(whole, status(losses=2), 10 + PERIOD_US) is not None
+    assert owed(whole, status(losses=2), 30) is None
+    assert owed(whole, status(losses=3), 30) is not None
+    assert owed(whole, status(losses=1), 30) is not None, "the index was made anew"
+    assert owed(half, status(losses=3), 30) == half, "first to its end"
+    assert owed(whole, status(life=b"m" * 16, losses=2), 30) is not None
+    assert owed(half, status(life=b"m" * 16), 30) == owed(None, status(life=b"m" * 16), 30)
+    assert owed(whole, status(losses=2), 10 + PERIOD_US) is not None
 
 
 async def test_a_wiped_node_is_filled_again_without_any_read(five: Reconciled) -> None:
