@@ -62,12 +62,18 @@ def _scrub(status: Status) -> dict[str, int]:
 
 
 def _job(name: str, row: JobRow) -> dict[str, Any]:
-    """`done` of `total` are what the job counts: shards of a node that is reconciled; `found` what it came for."""
+    """`done` of `total` are what the job counts: shards of a node that is reconciled, blobs that are repaired.
+
+    `found` is what it came for, `mb_per_s` what it moved of shards, `left_s` the time it needs yet, as it goes.
+    """
+    took_s = (row.updated_us - row.started_us) / 1e6
     return {
         "name": name,
         "done": row.done,
         "total": row.total,
         "found": row.found,
+        "mb_per_s": round(row.moved_bytes / 1e6 / took_s, 1) if took_s else 0.0,
+        "left_s": round((row.total - row.done) * took_s / row.done, 1) if row.done else None,
         "finished": row.finished,
         "started_us": row.started_us,
         "updated_us": row.updated_us,

@@ -1,6 +1,7 @@
 """Owns how a span of a blob is put together: which shards are asked, when parity is, what is rebuilt."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -33,7 +34,10 @@ async def gather(resources: Resources, blob: BlobId, row: BlobRow, span: Span) -
     slow, any k shards, for whole stripes; also where one is late, as far as the budget of hedges goes.
     """
     needs = {shard: need for shard, need in enumerate(span.needs) if need[1]}
-    return _in_order(span, await _columns(resources, blob, row, span=span, needs=needs))
+    began_s = time.monotonic()
+    columns = await _columns(resources, blob, row, span=span, needs=needs)
+    resources.foreground.add(time.monotonic() - began_s)
+    return _in_order(span, columns)
 
 
 async def gather_shards(

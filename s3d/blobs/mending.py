@@ -33,6 +33,11 @@ class Mending:
     suspects: frozenset[int]
     complete: bool
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of the shards that are put."""
+        return Layout(self.row.size, self.row.k).shard_length * len(self.moves)
+
 
 def plan(
     blob: BlobId,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from s3d.blobs.bout import Bout
 from s3d.blobs.expiry import Expiry
 from s3d.blobs.lease import Lease
 from s3d.blobs.mending import Mending, mend, plan
@@ -14,7 +15,7 @@ from s3d.blobs.resources import Resources
 from s3d.blobs.states import States
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.sweeping import sweep
-from s3d.metadata.commands import MarkDegraded, Relocate, Swept
+from s3d.metadata.commands import MarkDegraded, Relocate, SaveJob, Swept
 from s3d.metadata.fields import Placement
 from s3d.metadata.log import Log
 from s3d.metadata.rows import RowError
@@ -82,7 +83,8 @@ class Repairer:
         self._lease = lease
         self._suspects = suspects
         self._now_us = now_us
-        self._pace = Pace(config.repair_mb_per_s * 1e6)
+        self._pace = Pace(config.repair_mb_per_s * 1e6, resources.foreground)
+        self._bout = Bout()
         self._scan = _Scan()
         self._damaged: set[bytes] = set()
         life_us = int(config.upload_life_s * 1e6)
@@ -160,6 +162,7 @@ class Repairer:
             page_s = loop.time() - started_s
             looked_s += page_s
             await self._mend_page(iter(page), workers=min(len(page), MENDED_AT_ONCE_MAX))
+            await self._tell()
             if not after:
                 rest_s = FAILED_REST_S if self.counters.failed_blobs > failed else 0.0
                 self._scan = _Scan(loop.time() + max(rest_s, looked_s / SCAN_SHARE_MAX), writable)
@@ -200,9 +203,8 @@ class Repairer:
 
     async def _work_off(self, page: Iterator[Mending]) -> None:
         for mending in page:
-            if (
-                not await self._lease.hold()
-            ):  # it is renewed here: to mend a page may take longer than it lasts
+            # It is renewed here: to mend a page may take longer than it lasts.
+            if not await self._lease.hold():
                 return
             await self._mend_one(mending)
 
@@ -217,6 +219,18 @@ class Repairer:
             if not outcomes[0].error:
                 self.counters.mended_blobs += 1
                 self.counters.mended_shards += len(mending.moves)
+                self._bout.mended(mending.moved_bytes, self._now_us())
+
+    async def _tell(self) -> None:
+        """Keep how far it has come, for whoever asks any gateway."""
+        now_us = self._now_us()
+        with self._states.view() as view:
+            row = self._bout.news(view.degraded_count(), now_us)
+        if row is not None:
+            lease = self._lease
+            await self._log.append(
+                [SaveJob(self._write_id(), now_us, job=lease.job, holder=lease.holder, row=row)]
+            )
 
     def _relocate(self, mending: Mending, placement: Placement) -> Relocate:
         return Relocate(

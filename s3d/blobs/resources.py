@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Final
 
 from s3d.blobs.budget import Budget
+from s3d.blobs.foreground import Foreground
 from s3d.blobs.hedging import Hedges
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
@@ -36,3 +37,4 @@ class Resources:
     coding: Executor
     suspect: Suspect
     hedges: Hedges = field(default_factory=Hedges)
+    foreground: Foreground = field(default_factory=Foreground)

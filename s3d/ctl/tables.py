@@ -29,9 +29,17 @@ def show_status(status: Mapping[str, Any]) -> None:
     console.print(f"{waiting}; {writes}", highlight=False)
     for job in status["jobs"]:
         if not job["finished"]:
-            console.print(
-                f"{job['name']}: {job['done']} of {job['total']}, {job['found']} found", highlight=False
-            )
+            console.print(progress(job), highlight=False)
+
+
+def progress(job: Mapping[str, Any]) -> str:
+    """How far a job is, what it found or moves, and how long it still takes."""
+    said = f"{job['name']}: {job['done']} of {job['total']}"
+    if job["found"]:
+        said += f", {job['found']} found"
+    if job["mb_per_s"]:
+        said += f", {job['mb_per_s']:g} MB/s"
+    return said if job["left_s"] is None else f"{said}, {job['left_s']:.0f} s left"
 
 
 def nodes_table(status: Mapping[str, Any]) -> Table:

@@ -245,7 +245,8 @@ class LeaseRow(Row, frozen=True, array_like=True):
 class JobRow(Row, frozen=True, array_like=True):
     """How far a job has come. `subject`: what this run is about, such as the incarnation of a node.
 
-    `cursor`: where the next process goes on; `found`: what it came for, as shards that are missing.
+    `cursor`: where the next process goes on; `found`: what it came for, as shards that are missing; `moved_bytes`: of
+    shards, by all processes of this run.
     """
 
     subject: bytes
@@ -256,6 +257,7 @@ class JobRow(Row, frozen=True, array_like=True):
     total: int = 0
     found: int = 0
     finished: bool = False
+    moved_bytes: int = 0
 
 
 class AppliedRow(Row, frozen=True, array_like=True):

@@ -159,6 +159,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     facts = {"shards": 7, "shard_bytes": 1536, "free_bytes": 5 << 30, "total_bytes": 200 << 30}
     down = {"id": 2, "host": "h", "port": 9992, "up": False, "state": "down", "version": None}
     job = {"name": "reconcile/1", "done": 5, "total": 7, "found": 2, "finished": False}
+    job |= {"mb_per_s": 1.5, "left_s": 4.2}
     jobs = [job, job | {"name": "reconcile/2", "finished": True}]
     tables.show_status(
         {"nodes": [up | facts, down], "degraded_blobs": 3, "condemned": 0, "writable": False, "jobs": jobs},
@@ -167,7 +168,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     assert lines[1].split() == ["1", "h:9991", "full", "7", "1.5", "KiB", "5.0", "GiB", "200", "GiB", "0.1.0"]
     assert lines[2].split() == ["2", "h:9992", "down", "-", "-", "-", "-", "-"]
     assert "degraded blobs: 3, condemned: 0; writes are refused" in lines[3]
-    assert lines[4:] == ["reconcile/1: 5 of 7, 2 found"]
+    assert lines[4:] == ["reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left"]
 
 
 @pytest.mark.parametrize(

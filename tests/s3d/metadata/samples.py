@@ -77,7 +77,7 @@ ROWS: dict[str, rows.Row] = {
     "condemned-blob": rows.CondemnedBlobRow(TIME_US),
     "node": rows.NodeRow(5, OTHER, TIME_US),
     "lease": rows.LeaseRow(OTHER, TIME_US),
-    "job": rows.JobRow(OTHER, TIME_US, TIME_US + 1, BLOB + b"\x04", 7, 9, 2, True),
+    "job": rows.JobRow(OTHER, TIME_US, TIME_US + 1, BLOB + b"\x04", 7, 9, 2, True, 11),
     "applied": rows.AppliedRow(OTHER, 1 << 40),
 }
 
@@ -198,7 +198,7 @@ COMMANDS: dict[str, commands.Command] = {
     "condemn-unnamed": commands.CondemnUnnamed(WRITE_ID, TIME_US, blob=BLOB, places=((1, 0, 3),), grace_us=9),
     "take-lease": commands.TakeLease(WRITE_ID, TIME_US, job="repair", holder=OTHER, until_us=TIME_US + 9),
     "save-job": commands.SaveJob(
-        WRITE_ID, TIME_US, job="reconcile/5", holder=OTHER, row=rows.JobRow(OTHER, 1, 2, b"c", 3, 4, 5, False)
+        WRITE_ID, TIME_US, job="reconcile/5", holder=OTHER, row=rows.JobRow(OTHER, 1, 2, b"c", 3, 4, 5, False, 6)
     ),
     "relocate": commands.Relocate(
         WRITE_ID, TIME_US, blob=BLOB, expected=((1, 0),), shards=((2, 1),), degraded=True, grace_us=9
