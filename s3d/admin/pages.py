@@ -7,7 +7,7 @@ from typing import Final
 from s3d.access.policy import Resource, evaluate
 from s3d.admin import metrics
 from s3d.admin.counters import Counters
-from s3d.admin.status import cluster_status
+from s3d.admin.status import STANDS_STILL_S, cluster_status
 from s3d.operations.call import Store
 from s3d.operations.reply import Reply
 from s3d.protocol.errors import S3Error
@@ -53,6 +53,8 @@ class Pages:
         fleet = self._store.blobs.fleet
         if self._store.log.closed:
             cause = "a PUT would not be acknowledged: the metadata log takes no commands"
+        elif (waits_s := self._store.log.waits_s()) > STANDS_STILL_S:
+            cause = f"the metadata log has waited for its turn for {waits_s:.1f} s"
         elif not self._store.blobs.can_write():
             cause = f"a PUT would not be acknowledged: {len(fleet.up())} of {len(fleet.nodes)} nodes are up"
         elif self._node is not None and self._node not in fleet.prompt():

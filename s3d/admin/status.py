@@ -2,10 +2,15 @@
 
 from typing import Any
 
+from s3d.admin.holders import stopped_holders
 from s3d.metadata.rows import JobRow
 from s3d.operations.call import Store
 from shardd.contract.cluster import NodeConfig
 from shardd.contract.messages import Status
+
+STANDS_STILL_S = (
+    1.0  # no writer of the metadata takes so long that is not stopped, or behind a disk that hangs
+)
 
 
 def cluster_status(store: Store) -> dict[str, Any]:
@@ -22,8 +27,16 @@ def cluster_status(store: Store) -> dict[str, Any]:
         "degraded_blobs": degraded,
         "condemned": condemned,
         "writable": store.blobs.can_write(),
+        "metadata": _metadata(store),
         "jobs": [_job(name, row) for name, row in jobs],
     }
+
+
+def _metadata(store: Store) -> dict[str, Any]:
+    """How long its writer has waited for its turn, and which stopped processes may have taken it along."""
+    waits_s = store.log.waits_s()
+    stopped = stopped_holders(store.cluster.metadata.path) if waits_s > STANDS_STILL_S else []
+    return {"waits_s": round(waits_s, 3), "stopped": stopped}
 
 
 def _address(node: NodeConfig) -> dict[str, Any]:

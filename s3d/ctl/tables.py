@@ -27,6 +27,12 @@ def show_status(status: Mapping[str, Any]) -> None:
         "writes are acknowledged" if status["writable"] else "[red]writes are refused: too few nodes are up"
     )
     console.print(f"{waiting}; {writes}", highlight=False)
+    metadata = status["metadata"]
+    if metadata["stopped"]:
+        pids = ", ".join(map(str, metadata["stopped"]))
+        console.print(
+            f"[red]the metadata waits since {metadata['waits_s']:.0f} s; stopped with it open: process {pids}"
+        )
     for job in status["jobs"]:
         if not job["finished"]:
             console.print(progress(job), highlight=False)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -57,6 +58,9 @@ class Log(Protocol):
     def closed(self) -> bool:
         """Whether it takes no commands, by `close` or because its writer ended."""
 
+    def waits_s(self) -> float:
+        """For how long the commands that are at their turn have waited for it; 0.0 where none are."""
+
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """Apply `commands` in order, together, perhaps among others; their outcomes, once durable.
 
@@ -101,6 +105,7 @@ class LocalLog:
         self._state = state
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._closed = False
+        self._began_s = 0.0  # when the batch that is not done yet was begun
         self._closing = threading.Lock()  # so that nothing is queued behind the last look of the writer
         self._adopt(uuid)
         self._thread = threading.Thread(target=self._write, name="metadata-log", daemon=True)
@@ -120,6 +125,10 @@ class LocalLog:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def waits_s(self) -> float:
+        began_s = self._began_s
+        return time.monotonic() - began_s if began_s else 0.0
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         for command in commands:
@@ -162,6 +171,7 @@ class LocalLog:
 
     def _commit(self, first: _Entry) -> None:
         batch = [first]
+        self._began_s = time.monotonic()
         try:
             with self._state.write() as writes:
                 self._take(batch)
@@ -173,6 +183,7 @@ class LocalLog:
             for entry in batch:
                 self._commit_alone(entry)
         finally:
+            self._began_s = 0.0
             first.future.get_loop().call_soon_threadsafe(_resolve, batch)
 
     def _take(self, batch: list[_Entry]) -> None:

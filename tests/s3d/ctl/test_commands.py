@@ -24,6 +24,7 @@ port = 1
 s3_port = 2
 path = "node"
 """
+METADATA = {"waits_s": 0.0, "stopped": []}
 Output = pytest.CaptureFixture[str]
 
 
@@ -115,7 +116,14 @@ def test_status_is_asked_with_a_key_that_may(
 
     def ask(*_: object, key: AuthConfig, path: str) -> object:
         asked.append(key.access_key_id)
-        return {"nodes": [], "degraded_blobs": 0, "condemned": 0, "writable": True, "jobs": []}
+        return {
+            "nodes": [],
+            "degraded_blobs": 0,
+            "condemned": 0,
+            "writable": True,
+            "metadata": METADATA,
+            "jobs": [],
+        }
 
     monkeypatch.setattr("s3d.ctl.client.ask", ask)
     config.write_text(TEXT + KEYS)
@@ -162,13 +170,21 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     job |= {"mb_per_s": 1.5, "left_s": 4.2}
     jobs = [job, job | {"name": "reconcile/2", "finished": True}]
     tables.show_status(
-        {"nodes": [up | facts, down], "degraded_blobs": 3, "condemned": 0, "writable": False, "jobs": jobs},
+        {
+            "nodes": [up | facts, down],
+            "degraded_blobs": 3,
+            "condemned": 0,
+            "writable": False,
+            "metadata": METADATA | {"waits_s": 7.0, "stopped": [4711]},
+            "jobs": jobs,
+        },
     )
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["1", "h:9991", "full", "7", "1.5", "KiB", "5.0", "GiB", "200", "GiB", "0.1.0"]
     assert lines[2].split() == ["2", "h:9992", "down", "-", "-", "-", "-", "-"]
     assert "degraded blobs: 3, condemned: 0; writes are refused" in lines[3]
-    assert lines[4:] == ["reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left"]
+    assert "waits since 7 s; stopped with it open: process 4711" in lines[4]
+    assert lines[5:] == ["reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left"]
 
 
 @pytest.mark.parametrize(

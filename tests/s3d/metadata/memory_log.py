@@ -38,6 +38,9 @@ class MemoryLog:
     def closed(self) -> bool:
         return self._closed
 
+    def waits_s(self) -> float:
+        return 0.0
+
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         for command in commands:
             check_command(command)
