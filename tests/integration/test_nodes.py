@@ -16,6 +16,7 @@ from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.ledger import Bodies, Ledger
 from tests.integration.oracle import faults_of_store
+from tests.integration.programs.program import find
 from tests.integration.tally import Tally, seed
 from tests.integration.traffic import Traffic
 
@@ -164,7 +165,7 @@ def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger:
 @contextmanager
 def syncing_slowly(pid: int) -> Iterator[None]:
     """Each sync of the process takes two seconds more."""
-    command = ["strace", "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=2s"]
+    command = [str(find("strace")), "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=2s"]
     tracer = subprocess.Popen([*command, "-o", os.devnull, "-p", str(pid)], stderr=subprocess.PIPE)
     try:
         wait_until(
