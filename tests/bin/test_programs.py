@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = "awscli docker-registry rclone restic s3cmd s3fs"
+PACKAGES = "awscli docker-registry rclone restic s3cmd s3fs strace"
 # Packages are files of a folder; the calls of apt-get are noted.
 DPKG_QUERY = """#!/bin/sh
 eval "package=\\${$#}"
@@ -46,11 +46,11 @@ def said(checkout: Path, **variables: str) -> str:
 
 def test_what_is_missing_is_installed_once(checkout: Path) -> None:
     (checkout / "installed/rclone").touch()
-    assert said(checkout) == "programs: installing awscli docker-registry restic s3cmd s3fs ...\n"
+    assert said(checkout) == "programs: installing awscli docker-registry restic s3cmd s3fs strace ...\n"
     updated, installed = (checkout / "calls").read_text().splitlines()
     assert updated.endswith(" update")
     assert installed.endswith(
-        " install --yes --no-install-recommends awscli docker-registry restic s3cmd s3fs"
+        " install --yes --no-install-recommends awscli docker-registry restic s3cmd s3fs strace"
     )
     assert said(checkout) == ""
     assert len((checkout / "calls").read_text().splitlines()) == 2
