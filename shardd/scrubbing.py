@@ -93,7 +93,8 @@ class Scrubbing:
             self.save()
 
     def _pause_s(self, segments: int, worked_s: float) -> float:
-        steps = max(1, segments * self._segment_bytes // STEP_BYTES)
+        # A store without a segment will have one: what comes into it must not wait a period for its first pass.
+        steps = max(1, max(1, segments) * self._segment_bytes // STEP_BYTES)
         return max(SLACK * self._period_s / steps, worked_s * (1 / WORK_SHARE_MAX - 1))
 
 

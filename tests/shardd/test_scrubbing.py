@@ -80,11 +80,11 @@ def test_damage_is_quarantined_and_counted(store: ShardStore, tmp_path: Path) ->
     assert (now.quarantined, now.losses) == (1, 2), "what is mended was lost all the same"
 
 
-def test_an_empty_store_has_nothing_to_verify(tmp_path: Path) -> None:
-    empty = open_store(tmp_path / "empty", segment_bytes=LIMITS.segment_bytes)
+def test_an_empty_store_looks_soon_whether_there_is_something_to_verify(tmp_path: Path) -> None:
+    empty = open_store(tmp_path / "empty")
     try:
-        scrub = scrubbing(empty, tmp_path)
-        assert scrub.step(NOW_US) > 60.0
+        scrub = Scrubbing(empty, tmp_path / "scrub.json", limits=StorageConfig(), clock=lambda: 5.0)
+        assert 60.0 < scrub.step(NOW_US) < DAY_S
         assert scrub.progress.passes == 0
     finally:
         empty.close()
