@@ -12,7 +12,7 @@ from s3d.access import administrator
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.policy import Resource, evaluate
 from s3d.certificate import Certificate
-from s3d.ctl import client, tables
+from s3d.ctl import client, drill, tables
 from shardd.contract import flags
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import ConfigurationError, QuoinError
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     status.set_defaults(run=print_status)
     check = commands.add_parser("check", help="whether cluster.toml is right")
     check.set_defaults(run=print_check)
+    drill.add(commands)
     return made
 
 
@@ -117,9 +118,10 @@ def _listens(node: NodeConfig) -> bool:
 def main(words: Iterable[str] | None = None) -> int:
     """Runs one command: 0, 1 where the cluster does not answer, 2 where the file or the flags are wrong."""
     arguments = parser().parse_args(None if words is None else list(words))
-    cluster = flags.load_or_exit(arguments.config)
     try:
-        arguments.run(cluster, arguments)
+        if "alone" in arguments:  # a command that has a store of its own
+            return int(arguments.alone(arguments))
+        arguments.run(flags.load_or_exit(arguments.config), arguments)
     except QuoinError as error:
         print(f"s3ctl: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,169 @@
+"""Owns signed requests to the gateways of a store, many at once; never asks again by itself.
+
+Each request has a connection of its own: on one that was kept, the library would send a request again whose reply was
+cut, and nobody would know.
+"""
+
+import hashlib
+import re
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from s3d.protocol import sigv4
+from s3d.protocol.routing import percent_encode
+from shardd.contract.errors import QuoinError
+
+CONNECT_S: Final = 3.0
+REPLY_S: Final = 20.0
+
+_CODE: Final = re.compile(rb"<Code>([^<]*)</Code>")
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class LostError(QuoinError):
+    """No whole reply came. What became of the request is unknown."""
+
+
+class UnsentError(LostError):
+    """No connection: nothing was asked, so nothing happened."""
+
+
+class RefusedError(QuoinError):
+    """A reply that says that the store could not: 5xx, or what is no right answer to a right request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who signs, and for which region."""
+
+    access: str
+    secret: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """S3's code in an error document; empty where there is none."""
+        found = _CODE.search(self.body)
+        return found[1].decode() if found else ""
+
+    @property
+    def etag(self) -> str:
+        """The ETag without its quotes."""
+        return self.headers.get("etag", "").strip('"')
+
+    def texts(self, name: str) -> list[str]:
+        """The text of every element `name` of an XML body, in order."""
+        found = re.findall(f"<{name}>([^<]*)</{name}>", self.body.decode())
+        return [unescape(text) for text in found]
+
+
+class Client:
+    """Requests to gateways, named by their URL. `authority`: a PEM file of who signed their certificates."""
+
+    def __init__(self, key: Key, *, authority: Path | None = None) -> None:
+        self._key, self._authority = key, authority
+
+    async def __aenter__(self) -> Self:
+        secured = ssl.create_default_context(cafile=self._authority)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True, ssl=secured),
+            timeout=aiohttp.ClientTimeout(total=REPLY_S, sock_connect=CONNECT_S),
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def request(
+        self, method: str, url: str, *, query: Pairs = (), headers: Pairs = (), body: bytes = b""
+    ) -> Reply:
+        """The reply to one request. `url`: endpoint and path, as http://127.0.0.1:8081/bucket/key, not escaped.
+
+        Raises UnsentError, LostError.
+        """
+        endpoint = urlsplit(url)
+        path = "/".join(map(percent_encode, endpoint.path.split("/")))
+        canonical_query = "&".join(
+            sorted(f"{percent_encode(name)}={percent_encode(value)}" for name, value in query)
+        )
+        signed = self._signed(
+            method, path, canonical_query, headers=(("host", endpoint.netloc), *headers), body=body
+        )
+        target = f"{endpoint.scheme}://{endpoint.netloc}{path}" + canonical_query.join(("?", "")) * bool(
+            query
+        )
+        try:
+            async with self._session.request(
+                method, URL(target, encoded=True), headers=signed, data=body or None
+            ) as reply:
+                found = {name.lower(): value for name, value in reply.headers.items()}
+                return Reply(reply.status, found, await reply.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UnsentError(f"no connection: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise LostError(f"no reply: {error!r}") from error
+
+    async def page(self, endpoint: str, path: str) -> Any:
+        """The JSON document of the administrators' API at `path`. Raises LostError, RefusedError."""
+        reply = await self.request("GET", endpoint + path)
+        if reply.status != 200:
+            raise RefusedError(f"GET {path} {reply.status} {reply.code}")
+        return msgspec.json.decode(reply.body)
+
+    def _signed(self, method: str, path: str, query: str, *, headers: Pairs, body: bytes) -> Pairs:
+        """The headers, all of them signed, and the signature. Names are in lower case (AWS SigV4)."""
+        digest, date = hashlib.sha256(body).hexdigest(), sigv4.compact(time.time())
+        scope = f"{date[:8]}/{self._key.region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
+        own = sorted([*headers, ("x-amz-content-sha256", digest), ("x-amz-date", date)])
+        names = ";".join(name for name, _ in own)
+        lines = "".join(f"{name}:{value}\n" for name, value in own)
+        canonical = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{digest}"
+        signature = sigv4.sign(
+            sigv4.signing_key(self._key.secret, scope),
+            sigv4.string_to_sign(canonical, amz_date=date, scope=scope),
+        )
+        authorization = (
+            f"{sigv4.ALGORITHM} Credential={self._key.access}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+        return [*own, ("Authorization", authorization)]
+
+
+async def list_keys(ask: Callable[[Pairs], Awaitable[Reply]], prefix: str) -> dict[str, str]:
+    """Every key of a bucket under `prefix`, with its ETag, page by page. `ask`: a GET of the bucket with that query.
+
+    Raises LostError, RefusedError.
+    """
+    found, query = dict[str, str](), [("list-type", "2"), ("prefix", prefix)]
+    while True:
+        reply = await ask(query)
+        if reply.status != 200:
+            raise RefusedError(f"LIST {reply.status} {reply.code}")
+        etags = [etag.strip('"') for etag in reply.texts("ETag")]
+        found |= zip(reply.texts("Key"), etags, strict=True)
+        tokens = reply.texts("NextContinuationToken")
+        if not tokens:
+            return found
+        query = [*query[:2], ("continuation-token", tokens[0])]

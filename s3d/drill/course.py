@@ -1,0 +1,144 @@
+"""Owns the course of a drill: clients at work, one node after the other struck, mended, healed; the judgement.
+
+The store is asked how it is by one watcher; nothing here knows what a promise is (verdict.py).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from s3d.drill.client import Client, LostError, RefusedError
+from s3d.drill.facts import Record, Sample, Strike
+from s3d.drill.faults import FAULTS
+from s3d.drill.healing import before, is_healed, states
+from s3d.drill.judgement import judge
+from s3d.drill.load import Traffic, Worker
+from s3d.drill.model import Bodies, Model
+from s3d.drill.store import OwnStore
+from shardd.contract.blobs import NodeId
+
+SAMPLE_S: Final = 0.5
+HEAL_S_MAX: Final = 300.0
+BUCKET: Final = "drill"
+STATUS: Final = "/-/admin/status"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do: `faults` in turn over all nodes, `rounds` times; each lasts `hold_s`, after a quiet `quiet_s`."""
+
+    faults: tuple[str, ...]
+    rounds: int = 1
+    clients: int = 16
+    hold_s: float = 5.0
+    quiet_s: float = 5.0
+    seed: int = 0
+
+
+class Course:
+    """One drill of a store of its own. `record` grows while it runs, for whoever shows it."""
+
+    def __init__(self, store: OwnStore, plan: Plan) -> None:
+        self.record = Record("a store of its own", plan.seed, plan.clients)
+        self._store, self._plan = store, plan
+        self._origin_s = time.monotonic()
+        self._status: Mapping[str, Any] | None = None  # what a gateway said last
+        self._sampled = asyncio.Event()
+        self._endpoints = [store.cluster.endpoint(entry) for entry in store.cluster.nodes]
+
+    async def run(self) -> None:
+        """The whole course. Raises StartError where a node does not come back."""
+        async with Client(self._store.key) as client:
+            made = await client.request("PUT", f"{self._endpoints[0]}/{BUCKET}")
+            assert made.status == 200, made
+            traffic = Traffic(
+                client,
+                self._endpoints,
+                BUCKET,
+                Model(Bodies(self._plan.seed)),
+                self.record,
+                origin_s=self._origin_s,
+            )
+            async with self._watched(client):
+                async with self._loaded(traffic):
+                    await asyncio.sleep(self._plan.quiet_s)
+                    for fault, node in self._strikes():
+                        if not await self._strike(fault, node):
+                            break
+                await judge(traffic)
+        self.record.took_s = self._now_s()
+
+    def _strikes(self) -> list[tuple[str, NodeId]]:
+        """All nodes in turn; the next round begins with the next fault, so that each node meets each."""
+        faults, nodes = self._plan.faults, self._store.nodes
+        return [
+            (faults[(turn + at) % len(faults)], node)
+            for turn in range(self._plan.rounds)
+            for at, node in enumerate(nodes)
+        ]
+
+    async def _strike(self, name: str, node: NodeId) -> bool:
+        """One fault of one node, until all is healed; whether that came in time."""
+        fault, strike = FAULTS[name], Strike(name, node, self._now_s())
+        self.record.strikes.append(strike)
+        since = before(self._status, node, time.time_ns() // 1_000)
+        await fault.strike(self._store, node)
+        await asyncio.sleep(self._plan.hold_s)
+        await fault.mend(self._store, node)
+        strike.mended_s = self._now_s()
+        try:
+            async with asyncio.timeout(HEAL_S_MAX):
+                while not is_healed(await self._next_status(), node, fault.damage, since):
+                    pass
+        except TimeoutError:
+            return False
+        strike.healed_s = self._now_s()
+        return True
+
+    @asynccontextmanager
+    async def _watched(self, client: Client) -> AsyncIterator[None]:
+        """The store is asked how it is, all the time."""
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(client), name="watch")
+            yield
+            watching.cancel()
+
+    async def _watch(self, client: Client) -> None:
+        """A sample from the first gateway that answers, every SAMPLE_S."""
+        turn = 0
+        while True:
+            endpoint = self._endpoints[turn % len(self._endpoints)]
+            try:
+                async with asyncio.timeout(2 * SAMPLE_S):
+                    status = await client.page(endpoint, STATUS)
+            except (LostError, RefusedError, TimeoutError):
+                turn += 1
+                continue
+            self._status = status
+            self._sampled.set()
+            self._sampled.clear()
+            self.record.samples.append(Sample(self._now_s(), status["degraded_blobs"], states(status)))
+            await asyncio.sleep(SAMPLE_S)
+
+    @asynccontextmanager
+    async def _loaded(self, traffic: Traffic) -> AsyncIterator[None]:
+        """All clients are at work; each ends its last operation."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._plan.clients):
+                group.create_task(Worker(traffic, number).run(), name=f"client {number}")
+            try:
+                yield
+            finally:
+                traffic.stop.set()
+
+    async def _next_status(self) -> Mapping[str, Any]:
+        """What the next gateway says that is asked from now on, or was just being asked."""
+        await self._sampled.wait()
+        assert self._status is not None
+        return self._status
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._origin_s

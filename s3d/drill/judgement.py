@@ -1,0 +1,64 @@
+"""Owns the last look at a store: every key read through one gateway after the other, every list compared."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Final
+
+from s3d.drill.client import LostError, RefusedError, list_keys
+from s3d.drill.facts import Breach, Finding
+from s3d.drill.load import Traffic
+
+READERS: Final = 8
+DEADLINE_S: Final = 120.0
+PAUSE_S: Final = 0.2
+
+
+async def judge(traffic: Traffic) -> None:
+    """Adds what is wrong to the record. What gets no answer in DEADLINE_S is lost."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    places = zip(traffic.model.keys(), cycle(traffic.endpoints), strict=False)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(READERS):
+            group.create_task(_read(traffic, places, deadline_s))
+    for endpoint in traffic.endpoints:
+        listed = await _whole_list(traffic, endpoint, deadline_s)
+        traffic.record.findings += traffic.model.judge_list(listed, "")
+
+
+async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], deadline_s: float) -> None:
+    for key, endpoint in places:
+        body = await _persistent_get(traffic, endpoint, key, deadline_s)
+        traffic.record.keys_judged += 1
+        finding = body if isinstance(body, Finding) else traffic.model.judge_read(key, body)
+        if finding is not None:
+            traffic.record.findings.append(finding)
+
+
+async def _persistent_get(
+    traffic: Traffic, endpoint: str, key: str, deadline_s: float
+) -> bytes | Finding | None:
+    """The body, None where there is no object, or that nobody says which."""
+    while True:
+        try:
+            reply = await traffic.client.request("GET", f"{endpoint}/{traffic.bucket}/{key}")
+            if reply.status in (200, 404):
+                return reply.body if reply.status == 200 else None
+            said = f"{reply.status} {reply.code}"
+        except LostError as error:
+            said = str(error)
+        if time.monotonic() > deadline_s:
+            return Finding(Breach.LOST, key, f"no answer in {DEADLINE_S:g} s: {said}")
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _whole_list(traffic: Traffic, endpoint: str, deadline_s: float) -> dict[str, str]:
+    url = f"{endpoint}/{traffic.bucket}"
+    while True:
+        try:
+            return await list_keys(lambda query: traffic.client.request("GET", url, query=query), "")
+        except (LostError, RefusedError):
+            if time.monotonic() > deadline_s:
+                raise
+        await asyncio.sleep(PAUSE_S)

@@ -1,0 +1,288 @@
+"""Owns the clients of a drill: what each does next, how it goes on when a gateway is gone, what it learns from it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from s3d.drill.client import Client, LostError, Pairs, RefusedError, Reply, UnsentError, list_keys
+from s3d.drill.facts import Breach, Finding, Operation, Record
+from s3d.drill.model import Content, Model, etag_of
+
+KEYS_A_CLIENT: Final = 12
+GATEWAYS_TRIED: Final = 3
+PAUSE_AFTER_ERROR_S: Final = 0.05
+SIZE_BITS: Final = (10.0, 23.0)  # 1 KiB to 8 MiB, as many between 1 and 2 KiB as between 4 and 8 MiB
+PART_BYTES_MIN: Final = 5 << 20
+
+# 70 reads to 30 writes.
+WEIGHTS: Final = {
+    "GET": 52,
+    "range": 8,
+    "HEAD": 6,
+    "LIST": 4,
+    "PUT": 21,
+    "DELETE": 4,
+    "upload": 1,
+    "copy": 2,
+    "conditional": 2,
+}
+READS: Final = ("GET", "range", "HEAD", "LIST")
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What all clients of one drill share. `origin_s`: when the drill began, by the monotonic clock."""
+
+    client: Client
+    endpoints: Sequence[str]
+    bucket: str
+    model: Model
+    record: Record
+    origin_s: float
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Worker:
+    """One client with keys of its own, one operation after the other until `stop` is set."""
+
+    def __init__(self, traffic: Traffic, number: int) -> None:
+        self._traffic, self._number = traffic, number
+        self._chance = random.Random(f"{traffic.record.seed}/{number}")  # noqa: S311 - a drill, not a secret
+        self._lives = [0] * KEYS_A_CLIENT
+        self._serial = number << 32
+        self._cut = 0  # requests of this client that were asked again
+        self._acts: dict[str, Callable[[], Awaitable[int]]] = {
+            "GET": self._get,
+            "range": self._range,
+            "HEAD": self._head,
+            "LIST": self._list,
+            "PUT": self._put,
+            "DELETE": self._delete,
+            "upload": self._upload,
+            "copy": self._copy,
+            "conditional": self._conditional,
+        }
+
+    async def run(self) -> None:
+        """Until asked to stop, at the end of an operation."""
+        kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+        while not self._traffic.stop.is_set():
+            (kind,) = self._chance.choices(kinds, weights)
+            if kind in READS and not any(
+                map(self._traffic.model.known, map(self._key, range(KEYS_A_CLIENT)))
+            ):
+                kind = "PUT"
+            await self._operate(kind)
+
+    async def _operate(self, kind: str) -> None:
+        began_s, size_bytes, error = time.monotonic(), 0, ""
+        try:
+            size_bytes = await self._acts[kind]()
+        except (LostError, RefusedError) as fault:
+            error = str(fault)
+        record = self._traffic.record
+        took_s = time.monotonic() - began_s
+        record.operations.append(Operation(kind, began_s - self._traffic.origin_s, took_s, size_bytes, error))
+        if error:
+            await asyncio.sleep(PAUSE_AFTER_ERROR_S)
+
+    def _key(self, slot: int) -> str:
+        return f"c{self._number:02}/{slot:02}.{self._lives[slot]}"
+
+    def _slot_to_write(self) -> str:
+        """A key that may be written to: one whose outcome is unknown gets a successor."""
+        slot = self._chance.randrange(KEYS_A_CLIENT)
+        if self._traffic.model.spent(self._key(slot)):
+            self._lives[slot] += 1
+        return self._key(slot)
+
+    def _full_key(self) -> str | None:
+        """A key that certainly holds something."""
+        full = [key for key in map(self._key, range(KEYS_A_CLIENT)) if self._traffic.model.known(key)]
+        return self._chance.choice(full) if full else None
+
+    def _any_key(self) -> str:
+        """A key to read: mostly one that holds something, sometimes one that does not, or nobody knows."""
+        full = self._full_key()
+        if full is not None and self._chance.random() < 0.9:
+            return full
+        return self._key(self._chance.randrange(KEYS_A_CLIENT))
+
+    def _body(self, low_bytes: int = 0) -> tuple[int, bytes]:
+        self._serial += 1
+        size_bytes = max(low_bytes, int(2 ** self._chance.uniform(*SIZE_BITS)))
+        return self._serial, self._traffic.model.bodies.bytes_of(self._serial, size_bytes)
+
+    async def _get(self) -> int:
+        key = self._any_key()
+        reply = await self._read("GET", key)
+        self._note(self._traffic.model.judge_read(key, reply.body if reply.status == 200 else None))
+        return len(reply.body)
+
+    async def _range(self) -> int:
+        key = self._full_key()
+        known = self._traffic.model.known(key) if key else None
+        if key is None or known is None:
+            return await self._get()
+        first = self._chance.randrange(known.size_bytes)
+        last = self._chance.randrange(first, known.size_bytes)
+        reply = await self._read("GET", key, headers=(("range", f"bytes={first}-{last}"),))
+        model = self._traffic.model
+        if reply.status == 206:
+            self._note(model.judge_read(key, reply.body, first=first, whole=False))
+            if len(reply.body) != last - first + 1:
+                self._note(Finding(Breach.WRONG, key, f"{len(reply.body)} bytes of range {first}-{last}"))
+        else:
+            self._note(model.judge_read(key, reply.body if reply.status == 200 else None))
+        return len(reply.body)
+
+    async def _head(self) -> int:
+        key = self._any_key()
+        reply = await self._read("HEAD", key)
+        found = (reply.etag, int(reply.headers["content-length"])) if reply.status == 200 else None
+        self._note(self._traffic.model.judge_head(key, found))
+        return 0
+
+    async def _list(self) -> int:
+        prefix = f"c{self._number:02}/"
+        listed = await list_keys(lambda query: self._ask("GET", "", query=query), prefix)
+        for finding in self._traffic.model.judge_list(listed, prefix):
+            self._note(finding)
+        return 0
+
+    async def _put(self) -> int:
+        key, (number, body) = self._slot_to_write(), self._body()
+        await self._write("PUT", key, Content(number, len(body), etag_of(body)), body=body)
+        return len(body)
+
+    async def _delete(self) -> int:
+        await self._write("DELETE", self._slot_to_write(), None)
+        return 0
+
+    async def _copy(self) -> int:
+        source, target = self._full_key(), self._slot_to_write()
+        known = self._traffic.model.known(source) if source else None
+        if source is None or known is None or "-" in known.etag or source == target:
+            return await self._put()
+        where = (("x-amz-copy-source", f"/{self._traffic.bucket}/{source}"),)
+        try:
+            await self._write("PUT", target, known, headers=where, again=False)
+        except LostError:
+            self._traffic.model.retire(source)  # what a late request copies must be what was there
+            raise
+        return known.size_bytes
+
+    async def _conditional(self) -> int:
+        """A PUT whose condition holds, or one whose condition does not: the model knows which."""
+        key, (number, body) = self._slot_to_write(), self._body()
+        known, wanted = self._traffic.model.known(key), Content(number, len(body), etag_of(body))
+        condition = ("if-none-match", "*")
+        if known is not None and self._chance.random() < 0.7:
+            condition = ("if-match", f'"{known.etag}"')
+        holds = known is None or condition[0] == "if-match"
+        try:
+            reply = await self._ask("PUT", key, body=body, headers=(condition,), again=False)
+        except UnsentError:
+            raise
+        except LostError:
+            self._traffic.model.doubt(key, wanted)
+            raise
+        if reply.status not in (200, 412):
+            self._traffic.model.doubt(key, wanted)
+            raise RefusedError(f"PUT {reply.status} {reply.code}")
+        if (reply.status == 200) != holds:
+            self._note(Finding(Breach.ANSWER, key, f"{condition}: {reply.status}, and it holds {known}"))
+        if reply.status == 200:
+            self._traffic.model.settle(key, wanted)
+        return len(body)
+
+    async def _upload(self) -> int:
+        """A multipart upload of two parts. Until it is completed the key holds what it held."""
+        key, (number, body) = self._slot_to_write(), self._body(PART_BYTES_MIN + 1)
+        started = await self._ask("POST", key, query=(("uploads", ""),))
+        if started.status != 200:
+            raise RefusedError(f"POST uploads {started.status} {started.code}")
+        (upload,) = started.texts("UploadId")
+        parts, lines = (body[:PART_BYTES_MIN], body[PART_BYTES_MIN:]), ""
+        for part, piece in enumerate(parts, 1):
+            sent = await self._ask(
+                "PUT", key, query=(("partNumber", str(part)), ("uploadId", upload)), body=piece
+            )
+            if sent.status != 200:
+                raise RefusedError(f"PUT part {sent.status} {sent.code}")
+            lines += f"<Part><PartNumber>{part}</PartNumber><ETag>{sent.etag}</ETag></Part>"
+        document = f"<CompleteMultipartUpload>{lines}</CompleteMultipartUpload>".encode()
+        wanted = Content(number, len(body), etag_of(*parts))
+        await self._write("POST", key, wanted, query=(("uploadId", upload),), body=document)
+        return len(body)
+
+    async def _read(self, method: str, key: str, *, headers: Pairs = ()) -> Reply:
+        reply = await self._ask(method, key, headers=headers)
+        if reply.status not in (200, 206, 404):
+            raise RefusedError(f"{method} {reply.status} {reply.code}")
+        return reply
+
+    async def _write(
+        self,
+        method: str,
+        key: str,
+        wanted: Content | None,
+        *,
+        query: Pairs = (),
+        headers: Pairs = (),
+        body: bytes = b"",
+        again: bool = True,
+    ) -> None:
+        model, cut = self._traffic.model, self._cut
+        try:
+            reply = await self._ask(method, key, query=query, headers=headers, body=body, again=again)
+        except UnsentError:
+            raise
+        except LostError:
+            model.doubt(key, wanted)
+            raise
+        if reply.status not in (200, 204) or b"<Error>" in reply.body:
+            model.doubt(key, wanted)
+            raise RefusedError(f"{method} {reply.status} {reply.code}")
+        model.settle(key, wanted, spent=self._cut > cut)
+
+    async def _ask(
+        self,
+        method: str,
+        key: str,
+        *,
+        query: Pairs = (),
+        headers: Pairs = (),
+        body: bytes = b"",
+        again: bool = True,
+    ) -> Reply:
+        """The reply of the first gateway, in an order of chance, that gives one; a cut one is asked `again`.
+
+        Raises UnsentError where no gateway was reached, LostError where any of them may have done it.
+        """
+        traffic = self._traffic
+        lost: LostError | None = None
+        path = f"/{traffic.bucket}/{key}" if key else f"/{traffic.bucket}"
+        tried = self._chance.sample(traffic.endpoints, min(GATEWAYS_TRIED, len(traffic.endpoints)))
+        for endpoint in tried:
+            try:
+                return await traffic.client.request(
+                    method, endpoint + path, query=query, headers=headers, body=body
+                )
+            except UnsentError as error:
+                lost = lost or error
+            except LostError as error:
+                lost = error
+                if not again:
+                    break
+                self._cut += 1
+                traffic.record.asked_again += 1
+        assert lost is not None
+        raise lost
+
+    def _note(self, finding: Finding | None) -> None:
+        if finding is not None:
+            self._traffic.record.findings.append(finding)

@@ -1,0 +1,67 @@
+"""Owns the verdict on a drill: the store's promises, each with what was seen of it; never measures, never prints."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from s3d.drill.facts import Breach, Operation, Record
+
+ERROR_SHARE_MAX: Final = 0.001
+STALL_S_MAX: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One promise: what it is called, what was seen, what may be, and whether it held."""
+
+    name: str
+    seen: str
+    allowed: str
+    held: bool
+
+
+def verdict(record: Record) -> list[Promise]:
+    """Every promise, in the order of its weight."""
+    found = Counter(finding.breach for finding in record.findings)
+    promises = [Promise(breach.value, str(found[breach]), "0", not found[breach]) for breach in Breach]
+    share, stall_s, quiet_s = error_share(record), longest_s(record.operations), quiet_longest_s(record)
+    slow = (
+        f"{STALL_S_MAX:g} s" if not quiet_s else f"{STALL_S_MAX:g} s, + {quiet_s:.2f} s as before any fault"
+    )
+    promises += [
+        Promise("errors", f"{share:.3%}", f"{ERROR_SHARE_MAX:.1%}", share <= ERROR_SHARE_MAX),
+        Promise("longest stall", f"{stall_s:.2f} s", slow, stall_s <= STALL_S_MAX + quiet_s),
+    ]
+    if record.strikes:
+        healed = [one.healed_s - one.mended_s for one in record.strikes if one.healed_s and one.mended_s]
+        whole = len(healed) == len(record.strikes)
+        seen = f"{max(healed, default=0.0):.1f} s at most, {len(healed)} of {len(record.strikes)}"
+        promises.append(Promise("healed", seen, "each", whole))
+    return promises
+
+
+def holds(record: Record) -> bool:
+    """Whether no promise broke, of operations that there were."""
+    return bool(record.operations) and all(promise.held for promise in verdict(record))
+
+
+def error_share(record: Record) -> float:
+    """Errors that clients saw, among all operations."""
+    return errors(record).total() / max(1, len(record.operations))
+
+
+def errors(record: Record) -> Counter[str]:
+    """What came in place of an answer, how often."""
+    return Counter(one.error for one in record.operations if one.error)
+
+
+def longest_s(operations: Sequence[Operation]) -> float:
+    """The longest that any of them took, all its tries together."""
+    return max((one.took_s for one in operations), default=0.0)
+
+
+def quiet_longest_s(record: Record) -> float:
+    """The longest before the first fault: what a busy machine does by itself."""
+    first_s = min((strike.began_s for strike in record.strikes), default=0.0)
+    return longest_s([one for one in record.operations if one.ended_s <= first_s])
