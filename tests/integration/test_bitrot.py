@@ -1,7 +1,7 @@
-"""Bit rot (T-B1) on a live store: bytes flipped in segment files; every GET stays right, what it met is mended."""
+"""Bit rot (T-B1) on a live store: bytes flipped in segment files; every GET stays right, and all of it is mended."""
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,36 +17,44 @@ UNIT = 65_536
 BODIES = Bodies(31)
 BUCKET = "rot"
 MENDED_S_MAX = 60.0
-# Where to flip, from the first byte of a shard's first unit: in its header and metadata, in the data, at its end.
-PLACES = (-40, -8, -1, 0, 1, UNIT // 2, UNIT - 1)
+# Where to flip, from the first byte of a shard's only unit: in its header and metadata, in the data, in its footer.
+PLACES = (-40, -8, -1, 0, 1, UNIT // 2, UNIT - 1, UNIT + 2)
+SCRUB = "\n[storage]\nscrub_days = 0.00002\n"  # a pass in two seconds
 MakeTally = Callable[..., Tally]
 
 
-def test_flipped_bytes_are_found_never_served_and_mended(mortal: Cluster, tally: MakeTally):
+@pytest.fixture
+def rotting(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster.create(tmp_path, settings=SCRUB) as store:
+        store.start_all()
+        yield store
+
+
+def test_flipped_bytes_are_found_never_served_and_mended(rotting: Cluster, tally: MakeTally):
     flips = tally("T-B1, a sample on the live store", variable="QUOIN_TB1_FLIPS", default=2 * len(PLACES))
-    clients = [Client(endpoint, credentials_of(mortal)) for endpoint in mortal.endpoints]
+    clients = [Client(endpoint, credentials_of(rotting)) for endpoint in rotting.endpoints]
     assert clients[0].request("PUT", f"/{BUCKET}").status == 200
     for number in flips.rounds():
-        body, key, before = BODIES.bytes_of(Content(number, 3 * UNIT)), f"k{number}", mended(mortal)
+        body, key, before = BODIES.bytes_of(Content(number, 3 * UNIT)), f"k{number}", mended(rotting)
         assert clients[number % 5].put(BUCKET, key, body).status == 200
         column, place = number % 3, PLACES[number % len(PLACES)]
-        path, at = place_of(mortal, body[column * UNIT : (column + 1) * UNIT])
+        path, at = place_of(rotting, body[column * UNIT : (column + 1) * UNIT])
         flip(path, at + place)
         for client in clients:
             reply = client.get(BUCKET, key)
             assert reply.status == 200 and reply.body == body, (path, at, place)
-        if place >= 0:  # a GET reads units; what it does not read is the scrub's to find
-            wait_until(
-                lambda before=before: mended(mortal) > before,
-                within_s=MENDED_S_MAX,
-                what=f"the flip {place} bytes from {at} of {path} is mended",
-            )
+        # What a GET does not read, in front of the units, is scrub's to find.
+        wait_until(
+            lambda before=before: mended(rotting) > before,
+            within_s=MENDED_S_MAX,
+            what=f"the flip {place} bytes from {at} of {path} is mended",
+        )
         flips.hold()
-    mortal.wait_healed(deadline_s=MENDED_S_MAX)
+    rotting.wait_healed(deadline_s=MENDED_S_MAX)
     for number in flips.rounds():
         body = BODIES.bytes_of(Content(number, 3 * UNIT))
         assert clients[number % 5].get(BUCKET, f"k{number}").body == body
-    assert sum(mortal.metric("quoin_suspect_shards_total", node) for node in mortal.nodes) > 0
+    assert sum(rotting.metric("quoin_suspect_shards_total", node) for node in rotting.nodes) > 0
     for client in clients:
         client.close()
 
