@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +19,14 @@ from s3d.access.audit import Audit
 from s3d.admin.counters import COUNTERS_VARIABLE, Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
+from s3d.blobs.membership import Membership
 from s3d.blobs.resources import coding_threads
 from s3d.blobs.store import Blobs
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.upkeep import Upkeep
 from s3d.certificate import Certificate
 from s3d.listener import Listener
-from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, RegisterNode
+from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, ImportNodes, NodeAddress, RegisterNode
 from s3d.metadata.log import LocalLog
 from s3d.metadata.state import State
 from s3d.operations.call import Store
@@ -33,7 +35,6 @@ from s3d.shards.client import ShardClient
 from s3d.shards.fleet import Fleet
 from s3d.shards.health import FleetLimits
 from shardd.contract import flags
-from shardd.contract.blobs import new_blob_id
 from shardd.contract.cluster import Cluster, NodeConfig
 from shardd.contract.errors import ConfigurationError, QuoinError
 from shardd.contract.hello import PeerName, Role
@@ -70,7 +71,7 @@ def main() -> int:
 class Gateway:
     """The parts of one gateway, wired; nothing of it runs yet."""
 
-    clients: list[ShardClient]
+    membership: Membership
     state: State
     store: Store
     counters: Counters
@@ -85,16 +86,22 @@ class Gateway:
         certificate = Certificate.from_config(cluster.gateway)
         identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, node.id)))
         accounts = Accounts.from_config(keys_of(cluster), os.environ)
-        clients = [ShardClient(entry, identity=identity, quic=cluster.quic) for entry in cluster.nodes]
-        ring, suspects = Ring(cluster.nodes), Suspects()
+        ring, suspects = Ring(()), Suspects()
+        fleet = Fleet((), limits=FleetLimits(near_full=cluster.storage.compact_above_full))
         state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
         blobs = Blobs(
-            Fleet(clients, limits=FleetLimits(near_full=cluster.storage.compact_above_full)),
+            fleet,
             ring,
             rs=cluster.rs,
             buffer_bytes=cluster.gateway.buffer_bytes,
             coding=coding_threads(),
             suspect=suspects.add,
+        )
+        membership = Membership(
+            fleet,
+            ring,
+            states=state,
+            connect=partial(ShardClient, identity=identity, quic=cluster.quic),
         )
         audit = Audit(_audit_file(node, worker))
         store = Store(cluster, LocalLog(state, identity.cluster), state, blobs, accounts, _clock_us, audit)
@@ -117,15 +124,14 @@ class Gateway:
             suspects=suspects,
             now_us=_clock_us,
         )
-        return cls(clients, state, store, counters, app, listener, certificate, upkeep)
+        return cls(membership, state, store, counters, app, listener, certificate, upkeep)
 
     async def close(self) -> None:
         """Let go of everything, once nothing of it runs."""
         self.counters.save()
         await _write_audit(self.store.audit)
         await self.store.log.close()
-        for client in self.clients:
-            await client.close()
+        await self.membership.close()
         self.state.close()
 
 
@@ -135,7 +141,8 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     gateway = Gateway.assemble(cluster, node, worker)
     fleet, listener = gateway.store.blobs.fleet, gateway.listener
-    await _import_buckets(gateway.store)
+    await _import_file(gateway.store)
+    await gateway.membership.follow()
     async with asyncio.TaskGroup() as group:
         behind = [
             group.create_task(work, name=name)
@@ -184,10 +191,10 @@ def _counters_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-async def _import_buckets(store: Store) -> None:
-    """Make the buckets of cluster.toml exist; every gateway does, and doing it again changes nothing."""
+async def _import_file(store: Store) -> None:
+    """Make the buckets of cluster.toml exist, and its nodes the first members; done again, it changes nothing."""
     now_us = store.clock_us()
-    entries = tuple(
+    buckets = tuple(
         ConfiguredBucket(
             bucket.name,
             bucket.account_id or "000000000000",
@@ -198,17 +205,29 @@ async def _import_buckets(store: Store) -> None:
         )
         for bucket in store.cluster.buckets
     )
-    await store.log.append([ImportBuckets(new_blob_id(now_us // 1_000), now_us, buckets=entries)])
+    nodes = tuple(
+        NodeAddress(node.id, node.host, node.port, node.s3_port, node.zone) for node in store.cluster.nodes
+    )
+    await store.log.append(
+        [
+            ImportBuckets(store.write_id(now_us), now_us, buckets=buckets),
+            ImportNodes(store.write_id(now_us), now_us, nodes=nodes),
+        ]
+    )
 
 
 async def _tick(gateway: Gateway) -> None:
-    """Once a second: tell the metadata of new lives of nodes, keep the counters, look for a new certificate.
+    """Once a second: follow who is a member, tell of new lives of nodes, keep the counters, look for a certificate.
 
     Runs until cancelled.
     """
     store = gateway.store
     known: dict[int, bytes] = {}
     while True:
+        try:
+            await gateway.membership.follow()
+        except QuoinError as error:
+            log.warning("the members are not known: %s", error)
         for node, status in store.blobs.fleet.statuses().items():
             if status is None or known.get(node) == status.incarnation:
                 continue

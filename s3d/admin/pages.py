@@ -57,6 +57,8 @@ class Pages:
             cause = f"the metadata log has waited for its turn for {waits_s:.1f} s"
         elif not self._store.blobs.can_write():
             cause = f"a PUT would not be acknowledged: {len(fleet.up())} of {len(fleet.nodes)} nodes are up"
+        elif self._node is not None and self._node not in fleet.nodes:
+            cause = f"node {self._node} is not a member; s3ctl node add {self._node} makes it one"
         elif self._node is not None and self._node not in fleet.prompt():
             cause = f"the shard server of node {self._node} is slow or down"
         else:

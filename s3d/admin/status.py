@@ -3,9 +3,9 @@
 from typing import Any
 
 from s3d.admin.holders import stopped_holders
-from s3d.metadata.rows import JobRow
+from s3d.metadata.rows import JobRow, NodeRow
 from s3d.operations.call import Store
-from shardd.contract.cluster import NodeConfig
+from shardd.contract.blobs import NodeId
 from shardd.contract.messages import Status
 
 STANDS_STILL_S = (
@@ -17,12 +17,12 @@ def cluster_status(store: Store) -> dict[str, Any]:
     """The cluster as this gateway sees it, for JSON. Sizes are bytes, times microseconds since 1970."""
     with store.state.view() as view:
         degraded, condemned, jobs = view.degraded_count(), view.condemned_count(), list(view.jobs())
+        members = [row for row in view.nodes() if row.member]
     fleet = store.blobs.fleet
     statuses, slow = fleet.statuses(), fleet.up() - fleet.prompt()
     return {
         "nodes": [
-            _address(entry) | _health(statuses.get(entry.id), slow=entry.id in slow)
-            for entry in store.cluster.nodes
+            _address(row) | _health(statuses.get(NodeId(row.node)), slow=row.node in slow) for row in members
         ],
         "degraded_blobs": degraded,
         "condemned": condemned,
@@ -39,9 +39,10 @@ def _metadata(store: Store) -> dict[str, Any]:
     return {"waits_s": round(waits_s, 3), "stopped": stopped}
 
 
-def _address(node: NodeConfig) -> dict[str, Any]:
+def _address(node: NodeRow) -> dict[str, Any]:
     return {
-        "id": node.id,
+        "id": node.node,
+        "membership": node.state,
         "host": node.host,
         "port": node.port,
         "s3_port": node.s3_port,

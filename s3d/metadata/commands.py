@@ -29,12 +29,16 @@ from s3d.metadata.fields import (
 )
 from s3d.metadata.rows import Attributes, BlobRow
 from s3d.metadata.upkeep_commands import (
+    AddNode as AddNode,
     Condemn as Condemn,
     CondemnUnnamed as CondemnUnnamed,
+    ImportNodes as ImportNodes,
     MarkDegraded as MarkDegraded,
+    NodeAddress as NodeAddress,
     RegisterNode as RegisterNode,
     Relocate as Relocate,
     SaveJob as SaveJob,
+    SetNodeState as SetNodeState,
     Swept as Swept,
     SweptItem as SweptItem,
     TakeLease as TakeLease,
@@ -280,6 +284,9 @@ AnyCommand = (
     | MarkDegraded
     | Swept
     | RegisterNode
+    | ImportNodes
+    | AddNode
+    | SetNodeState
     | TakeLease
     | SaveJob
 )

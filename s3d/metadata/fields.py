@@ -25,6 +25,7 @@ PartNumber = Annotated[int, Meta(ge=1, le=PARTS_MAX)]
 Time = Annotated[int, Meta(ge=0, le=TIME_US_MAX)]  # microseconds since 1970, or of a grace
 Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Node = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
 Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
 Holder = Annotated[bytes, Meta(min_length=16, max_length=16)]  # a process, for as long as it lives
 Generation = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]

@@ -23,6 +23,7 @@ STANDARD = "STANDARD"
 SLICES_INLINE_MAX = 64  # slices of a version that stand in its own row; more are in pages
 SLICES_PER_PAGE = 500
 LEASE_US_MAX = 60_000_000
+ACTIVE, DRAINING, REMOVED = "active", "draining", "removed"  # what a node is in the cluster
 
 _HEADER = struct.Struct(">BI")
 _CHECKSUM_SIZE = 4
@@ -224,11 +225,25 @@ class CondemnedBlobRow(Row, frozen=True, array_like=True):
 
 
 class NodeRow(Row, frozen=True, array_like=True):
-    """A node of the cluster and the life of its data folder that was seen last."""
+    """A node of the cluster and the life of its data folder that was seen last, empty before the first.
+
+    A port of 0 is of a row that was written before rows ruled who is a member.
+    """
 
     node: int
     incarnation: bytes
     since_us: int
+    host: str = ""
+    port: int = 0
+    s3_port: int = 0
+    zone: str = ""
+    state: str = ACTIVE
+    joined_us: int = 0  # 0: the cluster began with it
+
+    @property
+    def member(self) -> bool:
+        """Whether it may hold shards that rows name."""
+        return bool(self.port) and self.state != REMOVED
 
 
 class LeaseRow(Row, frozen=True, array_like=True):

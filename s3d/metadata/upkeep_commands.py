@@ -1,9 +1,11 @@
 """Owns the commands of the work behind the requests: blobs, shards, nodes and jobs; never a key, never an apply."""
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from s3d.metadata.command import Command
-from s3d.metadata.fields import Blob, Holder, Key, Name, Node, Placement, Places, Shard, Time
+from s3d.metadata.fields import Blob, Holder, Key, Name, Node, Placement, Places, Port, Shard, Time
 from s3d.metadata.rows import JobRow
 
 
@@ -69,6 +71,40 @@ class RegisterNode(Command, frozen=True, array_like=True, tag=True, kw_only=True
 
     node: Node
     incarnation: bytes
+
+
+class NodeAddress(msgspec.Struct, frozen=True, array_like=True):
+    """Where a node is reached, and its zone."""
+
+    node: Node
+    host: Name
+    port: Port
+    s3_port: Port
+    zone: Annotated[str, msgspec.Meta(max_length=255)] = ""
+
+
+class ImportNodes(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make the nodes of cluster.toml the first members; later only the addresses of members follow it. No errors."""
+
+    nodes: tuple[NodeAddress, ...]
+
+
+class AddNode(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Make a node an active member, also one that was drained. OperationAborted: another member has that address."""
+
+    address: NodeAddress
+
+
+class SetNodeState(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Drain a member, or remove one that is drained; `lost`: one that never comes back, whatever its state.
+
+    Errors: OperationAborted where it is no member, is not drained, or fewer than `active_min` others are active.
+    """
+
+    node: Node
+    state: Literal["draining", "removed"]
+    active_min: Annotated[int, msgspec.Meta(ge=1)]
+    lost: bool = False
 
 
 class TakeLease(Command, frozen=True, array_like=True, tag=True, kw_only=True):

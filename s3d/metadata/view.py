@@ -203,6 +203,11 @@ class View:
         """What is known of a node."""
         return self.row(NodeRow, tables.NODES, keys.node_key(node))
 
+    def nodes(self) -> Iterator[NodeRow]:
+        """What is known of all nodes, in order of id; of those that were removed, too."""
+        for at, raw in self.reads.scan(tables.NODES, b"\0", b""):
+            yield decode_row(NodeRow, at, raw)
+
     def lease(self, job: str) -> LeaseRow | None:
         """Who does a job, or did it last."""
         return self.row(LeaseRow, tables.LEASES, job.encode())

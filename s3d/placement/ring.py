@@ -40,6 +40,11 @@ class Ring:
         self._owners = array("H", (named[name] for _, name in points))
         self._order = lru_cache(_ORDERS_CACHED)(lambda indices: self._apart(indices, zones))
 
+    def adopt(self, other: "Ring") -> None:
+        """Be as `other` from now on. To make one takes a while; this takes none, so that no walk sees half of it."""
+        self._ids, self._positions, self._owners = other._ids, other._positions, other._owners
+        self._order = other._order
+
     def walk(self, key: bytes) -> list[NodeId]:
         """All nodes in the order in which they hold the shards of `key`: shard i at home on the i-th.
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ HURRY_S = 0.1  # a node that is late is asked how it is at once, but not more of
 BUSY_TIMES = 2  # in a row, to be believed: by then the others have been asked as well
 
 log = logging.getLogger(__name__)
+
+
+class _Clients(dict[NodeId, NodeClient]):
+    """The clients by node; one of no member fails as one that cannot be reached does."""
+
+    def __missing__(self, node: NodeId) -> NodeClient:
+        raise UnreachableError(f"node {node} is not a member")
 
 
 def _nothing_is_spare(numbers: Collection[int]) -> bool:
@@ -53,8 +61,12 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits or FleetLimits()
-        self._clients = {client.node: client for client in clients}
-        self._health = {node: Health() for node in self._clients}
+        self._clients = _Clients((client.node, client) for client in clients)
+        # Rows, and requests in flight, may name nodes that are members no more: nothing is known of those.
+        self._health = defaultdict(Health, {node: Health() for node in self._clients})
+        self._leaving = frozenset[NodeId]()
+        self._group: asyncio.TaskGroup | None = None
+        self._watches: dict[NodeId, asyncio.Task[None]] = {}
         self._clock = clock
         self._unasked = set(self._clients)
         self._up = self._prompt = frozenset[NodeId]()
@@ -108,7 +120,7 @@ class Fleet:
 
     def statuses(self) -> dict[NodeId, Status | None]:
         """The last status of each node; None where it is down."""
-        return {node: health.status if health.up else None for node, health in self._health.items()}
+        return {node: self._health[node].status if node in self._up else None for node in self._clients}
 
     def can_write(self, rs: ErasureConfig) -> bool:
         """Would a PUT be acknowledged now?"""
@@ -117,9 +129,35 @@ class Fleet:
 
     async def run(self) -> None:
         """Heartbeats to every node until cancelled; owns one task a node."""
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._group:
             for node in self._clients:
-                group.create_task(self._watch(node), name=f"heartbeat of node {node}")
+                self._begin(node)
+            await asyncio.get_running_loop().create_future()  # nodes may come and go until then
+
+    def admit(self, client: NodeClient) -> None:
+        """Take a node in, down until it answers; or another client of a node, in place of the one it had."""
+        self.dismiss(client.node)
+        self._clients[client.node] = client
+        self._health[client.node] = Health()
+        if self._group is not None:
+            self._begin(client.node)
+        else:
+            self._unasked.add(client.node)
+
+    def dismiss(self, node: NodeId) -> None:
+        """Forget a node: whoever asks it for something is told that it is not reachable. The client stays open."""
+        if node not in self._clients:
+            return
+        if node in self._watches:
+            self._watches.pop(node).cancel()
+        del self._clients[node], self._health[node]
+        self._asked(node)
+        self._refresh()
+
+    def retire(self, nodes: Iterable[NodeId]) -> None:
+        """These nodes, and no others, leave: what they hold is read, and they take nothing new."""
+        self._leaving = frozenset(nodes)
+        self._refresh()
 
     async def first_round(self) -> None:
         """Until every node has answered once since `run` began, or failed to: from here on `up` tells the truth."""
@@ -226,6 +264,11 @@ class Fleet:
             return self.limits.standstill_s
         return self.limits.trial_s if health.verdict.on_trial else self.limits.stall_s
 
+    def _begin(self, node: NodeId) -> None:
+        assert self._group is not None
+        watch = self._group.create_task(self._watch(node), name=f"heartbeat of node {node}")
+        self._watches[node] = watch
+
     async def _watch(self, node: NodeId) -> None:
         health = self._health[node]
         while True:
@@ -315,6 +358,7 @@ class Fleet:
             log.warning("node %d %s", node, "is prompt again" if node in prompt else "is slow")
         self._up, self._prompt = frozenset(up), prompt
         taking = frozenset(node for node, health in up.items() if health.has_state("ok", BUSY))
+        taking -= self._leaving
         self._full = frozenset(node for node, health in up.items() if health.has_state("full"))
         self._near_full = frozenset(
             node for node, health in up.items() if health.used > self.limits.near_full or node in self._full

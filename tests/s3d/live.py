@@ -17,7 +17,7 @@ from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
 from s3d.listener import Listener
-from s3d.metadata.commands import ConfiguredBucket, ImportBuckets
+from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, ImportNodes, NodeAddress
 from s3d.metadata.log import LocalLog
 from s3d.metadata.state import State
 from s3d.operations.call import Store
@@ -184,7 +184,13 @@ async def gateway(
             ConfiguredBucket("configured", "000000000001"),
             ConfiguredBucket("public", "000000000001", public=True),
         )
-        await log.append([ImportBuckets(new_blob_id(1), 1, buckets=buckets)])
+        members = tuple(NodeAddress(node.id, node.host, node.port, 8_000 + node.id) for node in nodes)
+        await log.append(
+            [
+                ImportBuckets(new_blob_id(1), 1, buckets=buckets),
+                ImportNodes(new_blob_id(1), 1, nodes=members),
+            ]
+        )
         counters = Counters(None, 0)
         app = App(store, Pages(store, counters), counters, host_id="test")
         listener = Listener(app.answer, app.refuse, connections_max=64)

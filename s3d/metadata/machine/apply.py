@@ -6,6 +6,7 @@ from typing import Any
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import (
     AbortUpload,
+    AddNode,
     Command,
     CompleteUpload,
     Condemn,
@@ -17,6 +18,7 @@ from s3d.metadata.commands import (
     DeleteBucket,
     DeleteObjects,
     ImportBuckets,
+    ImportNodes,
     MarkDegraded,
     PutBucketSetting,
     PutObject,
@@ -27,11 +29,12 @@ from s3d.metadata.commands import (
     RegisterNode,
     Relocate,
     SaveJob,
+    SetNodeState,
     Swept,
     TakeLease,
 )
 from s3d.metadata.fields import OUTCOMES_WINDOW
-from s3d.metadata.machine import blobs, buckets, jobs, objects, uploads
+from s3d.metadata.machine import blobs, buckets, jobs, nodes, objects, uploads
 from s3d.metadata.machine.step import Refused, Step
 from s3d.metadata.outcomes import Outcome, decode_outcome, encode_outcome
 from s3d.metadata.rows import AppliedRow, OutcomeRow, WriteRow, encode_row
@@ -60,7 +63,10 @@ HANDLERS: dict[type[Command], Handler] = {
     Relocate: blobs.relocate,
     MarkDegraded: blobs.mark_degraded,
     Swept: blobs.swept,
-    RegisterNode: blobs.register_node,
+    RegisterNode: nodes.register_node,
+    ImportNodes: nodes.import_nodes,
+    AddNode: nodes.add_node,
+    SetNodeState: nodes.set_node_state,
     TakeLease: jobs.take_lease,
     SaveJob: jobs.save_job,
 }

@@ -1,24 +1,23 @@
-"""Owns what commands about blobs and nodes do: condemn, relocate, degrade, sweep; never touches a key."""
+"""Owns what commands about blobs do: condemn, relocate, degrade, sweep; never touches a key."""
 
 from collections.abc import Iterable
 
 import msgspec
 
-from s3d.metadata import keys, tables
+from s3d.metadata import tables
 from s3d.metadata.commands import (
     Condemn,
     CondemnUnnamed,
     MarkDegraded,
     PutObject,
     PutPart,
-    RegisterNode,
     Relocate,
     Swept,
 )
 from s3d.metadata.fields import Placement
 from s3d.metadata.machine.step import Refused, Step, places_of
 from s3d.metadata.outcomes import Outcome
-from s3d.metadata.rows import CondemnedRow, NodeRow
+from s3d.metadata.rows import CondemnedRow
 
 
 def condemn(step: Step, command: Condemn) -> Outcome:
@@ -123,14 +122,4 @@ def swept(step: Step, command: Swept) -> Outcome:
             step.file_condemned(item.due_us, msgspec.structs.replace(row, places=item.left))
         elif row.whole:
             step.tables.delete(tables.CONDEMNED_BLOBS, row.blob)
-    return Outcome(index=step.index, changed=changed)
-
-
-def register_node(step: Step, command: RegisterNode) -> Outcome:
-    """The outcome's `changed` tells a life of the node that was not known."""
-    known = step.view.node(command.node)
-    changed = known is None or known.incarnation != command.incarnation
-    if changed:
-        row = NodeRow(command.node, command.incarnation, step.time_us)
-        step.put(tables.NODES, keys.node_key(command.node), row)
     return Outcome(index=step.index, changed=changed)

@@ -75,12 +75,13 @@ ROWS: dict[str, rows.Row] = {
     "degraded": rows.DegradedRow(TIME_US, (0, 4)),
     "condemned": rows.CondemnedRow(BLOB, ((1, 0, 0), (4, 3, 3)), False),
     "condemned-blob": rows.CondemnedBlobRow(TIME_US),
-    "node": rows.NodeRow(5, OTHER, TIME_US),
+    "node": rows.NodeRow(5, OTHER, TIME_US, "10.0.0.5", 9_995, 8_085, "east", "draining", TIME_US + 2),
     "lease": rows.LeaseRow(OTHER, TIME_US),
     "job": rows.JobRow(OTHER, TIME_US, TIME_US + 1, BLOB + b"\x04", 7, 9, 2, True, 11),
     "applied": rows.AppliedRow(OTHER, 1 << 40),
 }
 
+ADDRESS = commands.NodeAddress(5, "10.0.0.5", 9_995, 8_085, "east")
 CONDITIONS = Conditions(if_match=MD5, if_none_match="*", if_modified_s=5, if_size=6)
 COMMANDS: dict[str, commands.Command] = {
     "create-bucket": commands.CreateBucket(
@@ -198,7 +199,11 @@ COMMANDS: dict[str, commands.Command] = {
     "condemn-unnamed": commands.CondemnUnnamed(WRITE_ID, TIME_US, blob=BLOB, places=((1, 0, 3),), grace_us=9),
     "take-lease": commands.TakeLease(WRITE_ID, TIME_US, job="repair", holder=OTHER, until_us=TIME_US + 9),
     "save-job": commands.SaveJob(
-        WRITE_ID, TIME_US, job="reconcile/5", holder=OTHER, row=rows.JobRow(OTHER, 1, 2, b"c", 3, 4, 5, False, 6)
+        WRITE_ID,
+        TIME_US,
+        job="reconcile/5",
+        holder=OTHER,
+        row=rows.JobRow(OTHER, 1, 2, b"c", 3, 4, 5, False, 6),
     ),
     "relocate": commands.Relocate(
         WRITE_ID, TIME_US, blob=BLOB, expected=((1, 0),), shards=((2, 1),), degraded=True, grace_us=9
@@ -206,4 +211,9 @@ COMMANDS: dict[str, commands.Command] = {
     "mark-degraded": commands.MarkDegraded(WRITE_ID, TIME_US, blob=BLOB, suspects=(1, 4)),
     "swept": commands.Swept(WRITE_ID, TIME_US, items=(commands.SweptItem(b"k", ((1, 0, 0),), 5),)),
     "register-node": commands.RegisterNode(WRITE_ID, TIME_US, node=5, incarnation=OTHER),
+    "import-nodes": commands.ImportNodes(WRITE_ID, TIME_US, nodes=(ADDRESS,)),
+    "add-node": commands.AddNode(WRITE_ID, TIME_US, address=ADDRESS),
+    "set-node-state": commands.SetNodeState(
+        WRITE_ID, TIME_US, node=5, state="removed", active_min=5, lost=True
+    ),
 }

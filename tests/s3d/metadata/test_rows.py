@@ -18,6 +18,7 @@ from s3d.metadata.rows import (
     encode_row,
 )
 from shardd.contract.blobs import crc32c
+from tests.s3d.metadata import samples
 from tests.s3d.metadata.samples import COMMANDS, ROWS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -113,12 +114,15 @@ def test_a_row_from_before_a_field_was_added_has_its_default() -> None:
 
 
 def test_a_row_with_a_field_of_later_programs_is_read() -> None:
-    body = msgspec.msgpack.encode([5, b"i", 6, "a field to come"])
-    row = decode_row(rows.NodeRow, KEY, seal(struct.pack(">BI", 1, len(body)) + body))
-    assert row == rows.NodeRow(5, b"i", 6)
+    body = msgspec.msgpack.encode([b"i", 6, "a field to come"])
+    row = decode_row(rows.LeaseRow, KEY, seal(struct.pack(">BI", 1, len(body)) + body))
+    assert row == rows.LeaseRow(b"i", 6)
 
 
 def test_rows_without_the_fields_that_were_added_later_are_read() -> None:
-    earlier = {"version": msgspec.structs.replace(ROWS["version"], null=rows.UNKNOWN)}
+    earlier = {
+        "version": msgspec.structs.replace(ROWS["version"], null=rows.UNKNOWN),
+        "node": rows.NodeRow(5, samples.OTHER, samples.TIME_US),
+    }
     found = golden("rows-1-earlier.txt")
     assert {name: decode_row(type(ROWS[name]), KEY, raw) for name, raw in found.items()} == earlier
