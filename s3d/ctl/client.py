@@ -19,6 +19,7 @@ from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 
 CONNECT_S: Final = 2.0
+REPLY_S: Final = 2.0
 REPLY_SIZE_MAX: Final = 64 << 20
 
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
@@ -29,26 +30,34 @@ class NoAnswerError(QuoinError):
     """No gateway answers, or one answers with an error; the message says which."""
 
 
-def ask(cluster: Cluster, nodes: Iterable[NodeConfig], *, key: AuthConfig, path: str) -> Any:
+def ask(
+    cluster: Cluster, nodes: Iterable[NodeConfig], *, key: AuthConfig, path: str, within_s: float = REPLY_S
+) -> Any:
     """The JSON document at `path` (as /-/admin/status) of the first of `nodes` whose gateway answers.
+
+    A query on it has its names in order, and is encoded as SigV4 wants it. A gateway that is silent for `within_s` is
+    passed over.
 
     Raises NoAnswerError where none can be reached, or one refuses.
     """
     reasons = []
     for node in nodes:
         try:
-            return _ask(cluster, node, key=key, path=path)
+            return _ask(cluster, node, key=key, path=path, within_s=within_s)
         except OSError as error:
             reasons.append(f"{cluster.endpoint(node)}: {error.strerror or error}")
     raise NoAnswerError("no gateway answers:\n  " + "\n  ".join(reasons))
 
 
-def _ask(cluster: Cluster, node: NodeConfig, *, key: AuthConfig, path: str) -> Any:
+def _ask(cluster: Cluster, node: NodeConfig, *, key: AuthConfig, path: str, within_s: float) -> Any:
     endpoint = cluster.endpoint(node)
     connection = http.client.HTTPConnection(node.host, node.s3_port, timeout=CONNECT_S)
     try:
         if endpoint.startswith("https:"):
             connection.sock = _secured(cluster, node)
+        else:
+            connection.connect()
+        connection.sock.settimeout(within_s)
         headers = signed_headers(
             key, cluster.region, path, host=f"{node.host}:{node.s3_port}", now_s=time.time()
         )
@@ -77,11 +86,12 @@ def _secured(cluster: Cluster, node: NodeConfig) -> ssl.SSLSocket:
 
 
 def signed_headers(key: AuthConfig, region: str, path: str, *, host: str, now_s: float) -> dict[str, str]:
-    """The headers of a GET of `path`, which has no query, signed with `key` (AWS SigV4). `now_s` is Unix time."""
+    """The headers of a GET of `path`, with its query, signed with `key` (AWS SigV4). `now_s` is Unix time."""
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
     scope = f"{date[:8]}/{region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
     lines = f"host:{host}\nx-amz-content-sha256:{_NOTHING}\nx-amz-date:{date}\n"
-    canonical = f"GET\n{path}\n\n{lines}\n{_SIGNED}\n{_NOTHING}"
+    path, _, query = path.partition("?")
+    canonical = f"GET\n{path}\n{query}\n{lines}\n{_SIGNED}\n{_NOTHING}"
     secret = sigv4.signing_key(key.secret_access_key, scope)
     signature = sigv4.sign(secret, sigv4.string_to_sign(canonical, amz_date=date, scope=scope))
     return {

@@ -32,6 +32,18 @@ WEIGHTS: Final = {
 READS: Final = ("GET", "range", "HEAD", "LIST")
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request about a key, "" being the bucket. `again`: asked of the next gateway where one cuts its reply."""
+
+    method: str
+    key: str
+    query: Pairs = ()
+    headers: Pairs = ()
+    body: bytes = b""
+    again: bool = True
+
+
 @dataclass(slots=True)
 class Traffic:
     """What all clients of one drill share. `origin_s`: when the drill began, by the monotonic clock."""
@@ -118,7 +130,7 @@ class Worker:
 
     async def _get(self) -> int:
         key = self._any_key()
-        reply = await self._read("GET", key)
+        reply = await self._read(Order("GET", key))
         self._note(self._traffic.model.judge_read(key, reply.body if reply.status == 200 else None))
         return len(reply.body)
 
@@ -129,7 +141,7 @@ class Worker:
             return await self._get()
         first = self._chance.randrange(known.size_bytes)
         last = self._chance.randrange(first, known.size_bytes)
-        reply = await self._read("GET", key, headers=(("range", f"bytes={first}-{last}"),))
+        reply = await self._read(Order("GET", key, headers=(("range", f"bytes={first}-{last}"),)))
         model = self._traffic.model
         if reply.status == 206:
             self._note(model.judge_read(key, reply.body, first=first, whole=False))
@@ -141,25 +153,25 @@ class Worker:
 
     async def _head(self) -> int:
         key = self._any_key()
-        reply = await self._read("HEAD", key)
+        reply = await self._read(Order("HEAD", key))
         found = (reply.etag, int(reply.headers["content-length"])) if reply.status == 200 else None
         self._note(self._traffic.model.judge_head(key, found))
         return 0
 
     async def _list(self) -> int:
         prefix = f"c{self._number:02}/"
-        listed = await list_keys(lambda query: self._ask("GET", "", query=query), prefix)
+        listed = await list_keys(lambda query: self._ask(Order("GET", "", query=query)), prefix)
         for finding in self._traffic.model.judge_list(listed, prefix):
             self._note(finding)
         return 0
 
     async def _put(self) -> int:
         key, (number, body) = self._slot_to_write(), self._body()
-        await self._write("PUT", key, Content(number, len(body), etag_of(body)), body=body)
+        await self._write(Order("PUT", key, body=body), Content(number, len(body), etag_of(body)))
         return len(body)
 
     async def _delete(self) -> int:
-        await self._write("DELETE", self._slot_to_write(), None)
+        await self._write(Order("DELETE", self._slot_to_write()), None)
         return 0
 
     async def _copy(self) -> int:
@@ -169,7 +181,7 @@ class Worker:
             return await self._put()
         where = (("x-amz-copy-source", f"/{self._traffic.bucket}/{source}"),)
         try:
-            await self._write("PUT", target, known, headers=where, again=False)
+            await self._write(Order("PUT", target, headers=where, again=False), known)
         except LostError:
             self._traffic.model.retire(source)  # what a late request copies must be what was there
             raise
@@ -178,105 +190,79 @@ class Worker:
     async def _conditional(self) -> int:
         """A PUT whose condition holds, or one whose condition does not: the model knows which."""
         key, (number, body) = self._slot_to_write(), self._body()
-        known, wanted = self._traffic.model.known(key), Content(number, len(body), etag_of(body))
-        condition = ("if-none-match", "*")
+        model, wanted = self._traffic.model, Content(number, len(body), etag_of(body))
+        known, condition = model.known(key), ("if-none-match", "*")
         if known is not None and self._chance.random() < 0.7:
             condition = ("if-match", f'"{known.etag}"')
         holds = known is None or condition[0] == "if-match"
-        try:
-            reply = await self._ask("PUT", key, body=body, headers=(condition,), again=False)
-        except UnsentError:
-            raise
-        except LostError:
-            self._traffic.model.doubt(key, wanted)
-            raise
-        if reply.status not in (200, 412):
-            self._traffic.model.doubt(key, wanted)
-            raise RefusedError(f"PUT {reply.status} {reply.code}")
-        if (reply.status == 200) != holds:
-            self._note(Finding(Breach.ANSWER, key, f"{condition}: {reply.status}, and it holds {known}"))
-        if reply.status == 200:
-            self._traffic.model.settle(key, wanted)
+        order = Order("PUT", key, headers=(condition,), body=body, again=False)
+        status = await self._write(order, wanted, refusals=(412,))
+        if (status == 200) != holds:
+            self._note(Finding(Breach.ANSWER, key, f"{condition}: {status}, and it holds {known}"))
         return len(body)
 
     async def _upload(self) -> int:
         """A multipart upload of two parts. Until it is completed the key holds what it held."""
         key, (number, body) = self._slot_to_write(), self._body(PART_BYTES_MIN + 1)
-        started = await self._ask("POST", key, query=(("uploads", ""),))
+        started = await self._ask(Order("POST", key, query=(("uploads", ""),)))
         if started.status != 200:
             raise RefusedError(f"POST uploads {started.status} {started.code}")
         (upload,) = started.texts("UploadId")
         parts, lines = (body[:PART_BYTES_MIN], body[PART_BYTES_MIN:]), ""
         for part, piece in enumerate(parts, 1):
-            sent = await self._ask(
-                "PUT", key, query=(("partNumber", str(part)), ("uploadId", upload)), body=piece
-            )
+            query = (("partNumber", str(part)), ("uploadId", upload))
+            sent = await self._ask(Order("PUT", key, query=query, body=piece))
             if sent.status != 200:
                 raise RefusedError(f"PUT part {sent.status} {sent.code}")
             lines += f"<Part><PartNumber>{part}</PartNumber><ETag>{sent.etag}</ETag></Part>"
         document = f"<CompleteMultipartUpload>{lines}</CompleteMultipartUpload>".encode()
         wanted = Content(number, len(body), etag_of(*parts))
-        await self._write("POST", key, wanted, query=(("uploadId", upload),), body=document)
+        await self._write(Order("POST", key, query=(("uploadId", upload),), body=document), wanted)
         return len(body)
 
-    async def _read(self, method: str, key: str, *, headers: Pairs = ()) -> Reply:
-        reply = await self._ask(method, key, headers=headers)
+    async def _read(self, order: Order) -> Reply:
+        reply = await self._ask(order)
         if reply.status not in (200, 206, 404):
-            raise RefusedError(f"{method} {reply.status} {reply.code}")
+            raise RefusedError(f"{order.method} {reply.status} {reply.code}")
         return reply
 
-    async def _write(
-        self,
-        method: str,
-        key: str,
-        wanted: Content | None,
-        *,
-        query: Pairs = (),
-        headers: Pairs = (),
-        body: bytes = b"",
-        again: bool = True,
-    ) -> None:
+    async def _write(self, order: Order, wanted: Content | None, *, refusals: Sequence[int] = ()) -> int:
+        """The status; the model learns what the key holds now. A status of `refusals` says that nothing changed."""
         model, cut = self._traffic.model, self._cut
         try:
-            reply = await self._ask(method, key, query=query, headers=headers, body=body, again=again)
+            reply = await self._ask(order)
         except UnsentError:
             raise
         except LostError:
-            model.doubt(key, wanted)
+            model.doubt(order.key, wanted)
             raise
+        if reply.status in refusals:
+            return reply.status
         if reply.status not in (200, 204) or b"<Error>" in reply.body:
-            model.doubt(key, wanted)
-            raise RefusedError(f"{method} {reply.status} {reply.code}")
-        model.settle(key, wanted, spent=self._cut > cut)
+            model.doubt(order.key, wanted)
+            raise RefusedError(f"{order.method} {reply.status} {reply.code}")
+        model.settle(order.key, wanted, spent=self._cut > cut)
+        return reply.status
 
-    async def _ask(
-        self,
-        method: str,
-        key: str,
-        *,
-        query: Pairs = (),
-        headers: Pairs = (),
-        body: bytes = b"",
-        again: bool = True,
-    ) -> Reply:
-        """The reply of the first gateway, in an order of chance, that gives one; a cut one is asked `again`.
+    async def _ask(self, order: Order) -> Reply:
+        """The reply of the first gateway, in an order of chance, that gives one.
 
         Raises UnsentError where no gateway was reached, LostError where any of them may have done it.
         """
         traffic = self._traffic
         lost: LostError | None = None
-        path = f"/{traffic.bucket}/{key}" if key else f"/{traffic.bucket}"
+        path = f"/{traffic.bucket}/{order.key}" if order.key else f"/{traffic.bucket}"
         tried = self._chance.sample(traffic.endpoints, min(GATEWAYS_TRIED, len(traffic.endpoints)))
         for endpoint in tried:
             try:
                 return await traffic.client.request(
-                    method, endpoint + path, query=query, headers=headers, body=body
+                    order.method, endpoint + path, query=order.query, headers=order.headers, body=order.body
                 )
             except UnsentError as error:
                 lost = lost or error
             except LostError as error:
                 lost = error
-                if not again:
+                if not order.again:
                     break
                 self._cut += 1
                 traffic.record.asked_again += 1
