@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import random
 import signal
 import tempfile
@@ -9,9 +10,11 @@ from pathlib import Path
 
 from s3d.ctl import drill_screen
 from s3d.drill.course import Course, Plan
+from s3d.drill.facts import Record
 from s3d.drill.faults import FAULTS
+from s3d.drill.page import page
 from s3d.drill.store import OwnStore
-from s3d.drill.verdict import holds
+from s3d.drill.verdict import holds, summary
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,6 +29,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--faults", type=_faults, default=tuple(FAULTS), metavar="A,B", help=f"of {', '.join(FAULTS)}"
     )
     made.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), metavar="N")
+    made.add_argument("--page", type=Path, metavar="FILE", help="writes a page with plots, HTML, there")
+    made.add_argument("--json", action="store_true", help="the verdict for programs")
     made.set_defaults(alone=run)
 
 
@@ -39,10 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
         quiet_s=arguments.seconds,
         seed=arguments.seed,
     )
-    return asyncio.run(_run(plan))
+    record = asyncio.run(_drilled(plan))
+    if arguments.page is not None:
+        arguments.page.write_text(page(record))
+    if arguments.json:
+        print(json.dumps(summary(record), indent=2))
+    else:
+        drill_screen.show_verdict(record)
+    return 0 if holds(record) else 1
 
 
-async def _run(plan: Plan) -> int:
+async def _drilled(plan: Plan) -> Record:
+    """All that was seen, of a store in a folder that is gone afterwards. SIGTERM ends it as Ctrl-C does."""
     with tempfile.TemporaryDirectory(prefix="quoin-drill-") as folder:
         task = asyncio.current_task()
         assert task is not None
@@ -52,8 +65,7 @@ async def _run(plan: Plan) -> int:
             course = Course(store, plan)
             with drill_screen.shown(course.record):
                 await course.run()
-    drill_screen.show_verdict(course.record)
-    return 0 if holds(course.record) else 1
+    return course.record
 
 
 def _faults(words: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from s3d.drill.facts import Breach, Operation, Record
 
@@ -44,6 +44,27 @@ def verdict(record: Record) -> list[Promise]:
 def holds(record: Record) -> bool:
     """Whether no promise broke, of operations that there were."""
     return bool(record.operations) and all(promise.held for promise in verdict(record))
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """The verdict and its numbers for JSON; sizes in bytes, times in seconds since the start."""
+    return {
+        "held": holds(record),
+        "promises": [asdict(promise) for promise in verdict(record)],
+        "seed": record.seed,
+        "clients": record.clients,
+        "took_s": record.took_s,
+        "operations": len(record.operations),
+        "bytes": sum(one.size_bytes for one in record.operations),
+        "errors": dict(errors(record)),
+        "error_share": error_share(record),
+        "longest_s": longest_s(record.operations),
+        "quiet_longest_s": quiet_longest_s(record),
+        "asked_again": record.asked_again,
+        "keys_judged": record.keys_judged,
+        "findings": [asdict(finding) | {"breach": finding.breach.value} for finding in record.findings],
+        "strikes": [asdict(strike) for strike in record.strikes],
+    }
 
 
 def error_share(record: Record) -> float:
