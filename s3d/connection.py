@@ -49,6 +49,8 @@ PIPELINE_MAX: Final = 16
 READ_BUFFER_BYTES: Final = 256 * 1_024
 JOIN_BELOW_BYTES: Final = 65_536  # under it a copy costs less than another buffer of the kernel's
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time at all
+_READ_BYTES_MIN: Final = WRITE_IDLE_S * BODY_RATE_MIN  # between two looks at a client that reads
+_NOT_LOOKED_AT: Final = sys.maxsize  # unread bytes: more than there ever are
 
 
 class Waiting(enum.Enum):
@@ -100,6 +102,7 @@ class Connection(BaseProtocol):
         self._deadline = loop.time() + FIRST_BYTE_S
         self._unread = 0  # bytes that the client had not taken when it was looked at last
         self._ending = False
+        self._heard_all = False  # the client has closed its side
         self.remote = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,9 +143,13 @@ class Connection(BaseProtocol):
 
     def eof_received(self) -> bool:
         """The client closed its side: what it asked for before is still answered, so ours stays open until then."""
-        self._ending = True
+        self._heard_all = True
+        gone = BodyError("the client went away")
         if self._body is not None:
-            self._body.fail(BodyError("the client went away"))
+            self._body.fail(gone)
+        last = self._messages[-1] if self._messages else None
+        if isinstance(last, tuple) and not last[1].is_eof():
+            last[1].set_exception(gone)
         self._wake()
         return True
 
@@ -173,8 +180,10 @@ class Connection(BaseProtocol):
             return
         if self._waiting is Waiting.BODY and self._body is not None:
             self._body.fail(BodySilentError("the client sent nothing"))
-        elif self._waiting is not Waiting.READER:
+        elif self._waiting is Waiting.HEAD:
             transport.abort()
+        elif self._waiting is Waiting.IDLE and _unread_bytes(transport) < _READ_BYTES_MIN:
+            transport.close()  # so little may be left to the kernel
         elif not self._is_read(transport):
             # A close alone would leave to the kernel the megabytes that it still holds for this client, for minutes.
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -182,15 +191,9 @@ class Connection(BaseProtocol):
 
     def _is_read(self, transport: asyncio.Transport) -> bool:
         """Has the client taken its bytes at the least rate since it was looked at? It is looked at again from now."""
-        before = self._unread
-        self._await_reader(transport)
-        return before - self._unread >= WRITE_IDLE_S * BODY_RATE_MIN
-
-    def _await_reader(self, transport: asyncio.Transport) -> None:
-        # The kernel asks for more only after megabytes: what it still holds itself must be counted as well.
-        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-        self._unread = transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
-        self.wait(Waiting.READER, WRITE_IDLE_S)
+        before, self._unread = self._unread, _unread_bytes(transport)
+        self.wait(self._waiting, WRITE_IDLE_S)
+        return before - self._unread >= _READ_BYTES_MIN
 
     def finish(self) -> None:
         """Take no further request; one in flight is answered, and its reply says that the connection ends."""
@@ -221,7 +224,7 @@ class Connection(BaseProtocol):
             self._resume_reading_for_buffer()
             self.data_received(b"")  # the parser kept what came behind the requests that it gave out
         while not self._messages:
-            if self._ending or self.transport is None:
+            if self._ending or self._heard_all or self.transport is None:
                 return None
             self._wakeup = self._loop.create_future()
             await self._wakeup
@@ -242,7 +245,8 @@ class Connection(BaseProtocol):
         # Who waits for leave to send and gets a final reply sends no body, or sends it all the same; botocore before
         # 1.44 reads its next reply on that connection as headers, even after a body of no bytes.
         unclear = body.expects_continue or (left and expects_continue)
-        keep = not (head.should_close or self._ending or self._parser is None or unclear)
+        last = self._ending or (self._heard_all and not self._messages)
+        keep = not (head.should_close or last or self._parser is None or unclear)
         if reply.rest is None:
             await self._send(reply, method=head.method, keep=keep)
         else:
@@ -253,6 +257,7 @@ class Connection(BaseProtocol):
         self._body = None
         if self._parser is not None:
             self._parser.message_consumed()  # not before its body came: only then does the parser count it
+        self._unread = _NOT_LOOKED_AT
         self.wait(Waiting.IDLE, KEEP_ALIVE_S)
         return keep
 
@@ -267,7 +272,7 @@ class Connection(BaseProtocol):
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         self.wait(Waiting.HEAD, REFUSED_LINGER_S)
-        while self.transport is not None and not self._ending:
+        while self.transport is not None and not (self._ending or self._heard_all):
             self._wakeup = self._loop.create_future()
             await self._wakeup
 
@@ -300,7 +305,8 @@ class Connection(BaseProtocol):
     async def _drain(self, transport: asyncio.Transport) -> None:
         """Wait until the socket has taken everything; the sweep cuts a client that does not read it."""
         if self.transport is not None:
-            self._await_reader(transport)
+            self._unread = _unread_bytes(transport)
+            self.wait(Waiting.READER, WRITE_IDLE_S)
         await self._drain_helper()
         if self.transport is None:
             raise ConnectionResetError
@@ -309,3 +315,9 @@ class Connection(BaseProtocol):
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
+
+
+def _unread_bytes(transport: asyncio.Transport) -> int:
+    """What the client has not taken yet. The kernel asks for more only after megabytes, so what it holds counts too."""
+    held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    return transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)

@@ -2,10 +2,12 @@
 
 import asyncio
 import gzip
+import socket
 from collections.abc import AsyncGenerator
 
 import pytest
 
+from s3d.connection import Waiting
 from s3d.message import BodyError, BodySilentError, Message, head_bytes
 from s3d.operations.reply import Reply
 from shardd.contract.errors import QuoinError
@@ -192,6 +194,61 @@ async def test_a_client_that_closed_its_side_still_gets_its_answer() -> None:
         writer.write_eof()
         assert (await reply_of(reader))[1] == b"/7"
         writer.close()
+
+
+async def test_requests_that_wait_when_the_client_closes_its_side_are_answered_too() -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(message: Message) -> Reply:
+        begun.set()
+        await go.wait()
+        return await echo(message)
+
+    async with talking(answer) as talk:
+        reader, writer = await talk.client()
+        writer.write(b"".join(HEAD % number for number in range(4)))
+        writer.write(b"PUT /4 HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+        await begun.wait()
+        writer.write_eof()
+        (connection,) = talk.listener.serving
+        await until(lambda: connection._heard_all)
+        go.set()
+        replies = [await reply_of(reader) for _ in range(4)]
+        assert [body for _, body in replies] == [b"/%d" % number for number in range(4)]
+        assert ["Connection: close" in head for head, _ in replies] == [False] * 4
+        async with asyncio.timeout(5):
+            assert await reader.read() == b"", "a body that will never be whole has no answer of the test's"
+        writer.close()
+
+
+async def test_who_still_reads_when_its_time_to_ask_again_is_over_gets_the_rest() -> None:
+    body = b"x" * 1_200_000
+
+    async def answer(message: Message) -> Reply:
+        return Reply(body=(body,))
+
+    async with talking(answer) as talk:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.setblocking(False)
+            await loop.sock_connect(slow, ("127.0.0.1", talk.port))
+            await loop.sock_sendall(slow, HEAD % 1)
+            await loop.sock_recv(slow, 1)
+            (connection,) = talk.listener.serving
+            await until(lambda: connection._waiting is Waiting.IDLE)
+            left = len(body)
+            while left > 500_000:
+                await talk.later(61)
+                assert talk.listener.connections == 1
+                for _ in range(100):
+                    left -= len(await loop.sock_recv(slow, 4_096))
+            await talk.later(61)
+            await talk.later(61)
+            await until(lambda: talk.listener.connections == 0)
+            with pytest.raises(ConnectionResetError):
+                while await loop.sock_recv(slow, 65_536):
+                    pass
 
 
 async def test_a_stream_comes_whole_and_one_that_fails_is_cut() -> None:
