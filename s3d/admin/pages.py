@@ -7,6 +7,7 @@ from typing import Final
 from s3d.access.policy import Resource, evaluate
 from s3d.admin import metrics
 from s3d.admin.counters import Counters
+from s3d.admin.explain import explain
 from s3d.admin.status import STANDS_STILL_S, cluster_status
 from s3d.operations.call import Store
 from s3d.operations.reply import Reply
@@ -31,7 +32,7 @@ class Pages:
 
     async def answer(self, method: str, target: str, headers: RawHeaders) -> Reply:
         """The page that `target` names. Raises S3Error: MethodNotAllowed, NoSuchKey, AccessDenied and its kin."""
-        path, _, raw_query = target.partition("?")
+        path = target.partition("?")[0]
         if method not in ("GET", "HEAD"):
             raise S3Error("MethodNotAllowed", Method=method)
         match path:
@@ -42,10 +43,12 @@ class Pages:
             case "/-/metrics":
                 return self._metrics()
             case "/-/admin/status":
-                self._require(
-                    "admin:Status", Request(method, _target(path, raw_query), parse_headers(headers))
-                )
+                self._require("admin:Status", _request(method, target, headers))
                 return _json(cluster_status(self._store))
+            case "/-/admin/explain":
+                request = _request(method, target, headers)
+                self._require("admin:Explain", request)
+                return _json(await explain(self._store, request.target.query))
         raise S3Error("NoSuchKey", Key=path)
 
     def _ready(self) -> Reply:
@@ -93,8 +96,10 @@ class Pages:
             raise S3Error("AccessDenied")
 
 
-def _target(path: str, raw_query: str) -> Target:
-    return Target(path, raw_query, "", "", parse_query(raw_query) if raw_query else {})
+def _request(method: str, raw_target: str, headers: RawHeaders) -> Request:
+    path, _, raw_query = raw_target.partition("?")
+    target = Target(path, raw_query, "", "", parse_query(raw_query) if raw_query else {})
+    return Request(method, target, parse_headers(headers))
 
 
 def _text(status: int, text: str) -> Reply:

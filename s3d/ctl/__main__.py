@@ -12,7 +12,7 @@ from s3d.access import administrator
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.policy import Resource, evaluate
 from s3d.certificate import Certificate
-from s3d.ctl import client, drill, tables
+from s3d.ctl import client, drill, explain, tables
 from shardd.contract import flags
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import ConfigurationError, QuoinError
@@ -77,8 +77,16 @@ def parser() -> argparse.ArgumentParser:
     status.set_defaults(run=print_status)
     check = commands.add_parser("check", help="whether cluster.toml is right")
     check.set_defaults(run=print_check)
+    explain.add(commands, _asker)
     drill.add(commands)
     return made
+
+
+def _asker(
+    cluster: Cluster, arguments: argparse.Namespace, action: str
+) -> tuple[AuthConfig, tuple[NodeConfig, ...]]:
+    """The key for what asks `action`, and the nodes to ask. Raises NoKeyError."""
+    return _key(cluster, arguments, action), _asked(cluster, arguments)
 
 
 def _key(cluster: Cluster, arguments: argparse.Namespace, action: str) -> AuthConfig:
