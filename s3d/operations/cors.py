@@ -6,12 +6,12 @@ A preflight is the one request that nobody signs: browsers send it by themselves
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from s3d.metadata.commands import PutBucketSetting
+from s3d.metadata.rows import BucketRow
 from s3d.metadata.state import State
-from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
-from s3d.operations.reply import Reply, no_content, xml_reply
+from s3d.operations.reply import Reply, xml_reply
+from s3d.operations.sub_resources import SubResource
 from s3d.protocol.cors import (
     REQUEST_HEADERS,
     REQUEST_METHOD,
@@ -29,12 +29,12 @@ from s3d.protocol.routing import parse_target
 CORS: Final = "cors"
 
 
-async def get_cors(call: Call) -> Reply:
-    """GetBucketCors."""
-    raw = call.bucket.settings.get(CORS)
-    if raw is None:
-        raise S3Error("NoSuchCORSConfiguration", BucketName=call.bucket.name)
-    return xml_reply(document("CORSConfiguration", *map(_written, decode_rules(raw))))
+def _read(raw: bytes, _: BucketRow) -> bytes:
+    return encode_rules(read_rules(raw))
+
+
+def _show(kept: bytes) -> Reply:
+    return xml_reply(document("CORSConfiguration", *map(_written, decode_rules(kept))))
 
 
 def _written(rule: Rule) -> str:
@@ -50,29 +50,7 @@ def _written(rule: Rule) -> str:
     return f"<CORSRule>{name}{listed}{age}</CORSRule>"
 
 
-async def put_cors(call: Call) -> Reply:
-    """PutBucketCors."""
-    await _keep(call, encode_rules(read_rules(await read_document(call))))
-    return Reply()
-
-
-async def delete_cors(call: Call) -> Reply:
-    """DeleteBucketCors, also where there is none."""
-    await _keep(call, None)
-    return no_content()
-
-
-async def _keep(call: Call, raw: bytes | None) -> None:
-    await call.apply(
-        PutBucketSetting(
-            call.store.write_id(call.now_us),
-            call.now_us,
-            bucket=call.bucket.name,
-            name=CORS,
-            document=raw,
-            incarnation=call.bucket.incarnation,
-        )
-    )
+RULES: Final = SubResource(CORS, _read, _show, absent="NoSuchCORSConfiguration")
 
 
 async def preflight(call: Call) -> Reply:

@@ -1,5 +1,7 @@
 """Owns the operations on the policy of a bucket; never what a policy means."""
 
+from typing import Final
+
 from s3d.access.acl import decode_acl, is_public
 from s3d.access.policy_language import (
     NO_DOCUMENT,
@@ -9,42 +11,36 @@ from s3d.access.policy_language import (
     parse_policy,
 )
 from s3d.access.public_access import NO_BLOCK, is_public as is_public_policy
-from s3d.operations.bodies import read_document
+from s3d.metadata.rows import BucketRow
 from s3d.operations.call import Call
 from s3d.operations.documents import document, element
 from s3d.operations.reply import Reply, no_content, xml_reply
-from s3d.operations.settings import ACL, POLICY, block_of, keep, ownership_of
+from s3d.operations.settings import ACL, POLICY, block_of, ownership_of
+from s3d.operations.sub_resources import SubResource
 from s3d.protocol.errors import S3Error
 
 
-async def get_policy(call: Call) -> Reply:
-    """GetBucketPolicy: byte for byte as it was put."""
-    raw = call.bucket.settings.get(POLICY)
-    if not raw:
-        raise S3Error("NoSuchBucketPolicy", BucketName=call.bucket.name)
-    return Reply(headers=(("Content-Type", "application/json"),), body=(raw,))
-
-
-async def put_policy(call: Call) -> Reply:
-    """PutBucketPolicy. A policy that could not be read whole is refused: half a policy is another one."""
-    raw = await read_document(call)
+def _read(raw: bytes, row: BucketRow) -> bytes:
+    """A policy that could not be read whole is refused: half a policy is another one."""
     if len(raw) > POLICY_BYTES_MAX:
         raise S3Error("MalformedPolicy", "Policy exceeds the maximum allowed document size.")
     try:
-        policy = parse_policy(raw, call.bucket.name)
+        policy = parse_policy(raw, row.name)
     except MalformedPolicyError as error:
         raise S3Error("MalformedPolicy", str(error)) from error
-    if block_of(call.bucket).block_public_policy and is_public_policy(policy):
+    if block_of(row).block_public_policy and is_public_policy(policy):
         raise S3Error("AccessDenied")
-    await keep(call, POLICY, raw)
-    return no_content()
+    return raw
 
 
-async def delete_policy(call: Call) -> Reply:
-    """DeleteBucketPolicy, also where there is none. An empty document stays, as NO_DOCUMENT says."""
-    if call.bucket.settings.get(POLICY):
-        await keep(call, POLICY, NO_DOCUMENT)
-    return no_content()
+def _show(kept: bytes) -> Reply:
+    """Byte for byte as it was put."""
+    return Reply(headers=(("Content-Type", "application/json"),), body=(kept,))
+
+
+BUCKET_POLICY: Final = SubResource(
+    POLICY, _read, _show, absent="NoSuchBucketPolicy", done=no_content, left=NO_DOCUMENT
+)
 
 
 async def get_policy_status(call: Call) -> Reply:

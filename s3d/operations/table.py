@@ -4,7 +4,7 @@ An operation that is not here is answered 501 NotImplemented by its name. One mo
 its line here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -26,9 +26,30 @@ from s3d.operations import (
     versioning,
 )
 from s3d.operations.catalog import OPERATIONS
+from s3d.operations.sub_resources import SubResource
 from s3d.protocol.routing import Handler, Router
 
+_NAMES: Final = frozenset(operation.name for operation in OPERATIONS)
+
+# By the noun of their operations: each has those of GET, PUT and DELETE that S3 has.
+_SUB_RESOURCES: Final[Mapping[str, SubResource]] = {
+    "BucketCors": cors.RULES,
+    "BucketOwnershipControls": access_settings.OWNERSHIP_CONTROLS,
+    "BucketPolicy": policies.BUCKET_POLICY,
+    "BucketTagging": tagging.BUCKET_TAGS,
+    "PublicAccessBlock": access_settings.PUBLIC_ACCESS,
+}
+
+
+def _of_sub_resources() -> Iterator[tuple[str, Handler]]:
+    for noun, sub_resource in _SUB_RESOURCES.items():
+        served = [(name, handler) for name, handler in sub_resource.handlers(noun) if name in _NAMES]
+        assert served, f"{noun} is in operations of the catalog"
+        yield from served
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
+    **dict(_of_sub_resources()),
     "ListBuckets": listings.list_buckets,
     "CreateBucket": buckets.create_bucket,
     "DeleteBucket": buckets.delete_bucket,
@@ -40,24 +61,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "PutBucketAcl": acls.put_bucket_acl,
     "GetObjectAcl": acls.get_object_acl,
     "PutObjectAcl": acls.put_object_acl,
-    "GetBucketPolicy": policies.get_policy,
-    "PutBucketPolicy": policies.put_policy,
-    "DeleteBucketPolicy": policies.delete_policy,
     "GetBucketPolicyStatus": policies.get_policy_status,
-    "GetPublicAccessBlock": access_settings.get_public_access_block,
-    "PutPublicAccessBlock": access_settings.put_public_access_block,
-    "DeletePublicAccessBlock": access_settings.delete_public_access_block,
-    "GetBucketOwnershipControls": access_settings.get_ownership,
-    "PutBucketOwnershipControls": access_settings.put_ownership,
-    "DeleteBucketOwnershipControls": access_settings.delete_ownership,
-    "GetBucketCors": cors.get_cors,
-    "PutBucketCors": cors.put_cors,
-    "DeleteBucketCors": cors.delete_cors,
     "PreflightBucket": cors.preflight,
     "PreflightObject": cors.preflight,
-    "GetBucketTagging": tagging.get_bucket_tagging,
-    "PutBucketTagging": tagging.put_bucket_tagging,
-    "DeleteBucketTagging": tagging.delete_bucket_tagging,
     "GetObjectTagging": tagging.get_object_tagging,
     "PutObjectTagging": tagging.put_object_tagging,
     "DeleteObjectTagging": tagging.delete_object_tagging,
@@ -84,6 +90,5 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 
 def router() -> Router:
     """All operations of S3, each with its handler where it has one."""
-    names = {operation.name for operation in OPERATIONS}
-    assert names >= HANDLERS.keys(), "a handler serves an operation of the catalog"
+    assert HANDLERS.keys() <= _NAMES, "a handler serves an operation of the catalog"
     return Router([replace(operation, handler=HANDLERS.get(operation.name)) for operation in OPERATIONS])

@@ -6,16 +6,15 @@ from typing import Final
 import msgspec
 
 from s3d.metadata.commands import PutObjectTags
+from s3d.metadata.rows import BucketRow
 from s3d.operations.authorise import check_tags
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.objects import find_version
 from s3d.operations.reply import Reply, no_content, xml_reply
-from s3d.operations.settings import keep
-from s3d.protocol.errors import S3Error
+from s3d.operations.sub_resources import SubResource
 from s3d.protocol.tags import BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, read_tag_document, write_tags
 
-TAGGING: Final = "tagging"  # the document of a bucket: its tags as a JSON object
 _NONE: Final[Mapping[str, str]] = {}
 
 
@@ -60,22 +59,13 @@ def _version(call: Call, version_id: str) -> list[tuple[str, str]]:
     return [("x-amz-version-id", version_id)] if call.bucket.versioning else []
 
 
-async def get_bucket_tagging(call: Call) -> Reply:
-    """GetBucketTagging."""
-    raw = call.bucket.settings.get(TAGGING)
-    if raw is None:
-        raise S3Error("NoSuchTagSet", BucketName=call.bucket.name)
-    return xml_reply(write_tags(msgspec.json.decode(raw, type=dict[str, str])))
+def _read(raw: bytes, _: BucketRow) -> bytes:
+    return msgspec.json.encode(read_tag_document(raw, most=BUCKET_TAGS_MAX))
 
 
-async def put_bucket_tagging(call: Call) -> Reply:
-    """PutBucketTagging: all tags of the bucket at once."""
-    tags = read_tag_document(await read_document(call), most=BUCKET_TAGS_MAX)
-    await keep(call, TAGGING, msgspec.json.encode(tags))
-    return no_content()
+def _show(kept: bytes) -> Reply:
+    return xml_reply(write_tags(msgspec.json.decode(kept, type=dict[str, str])))
 
 
-async def delete_bucket_tagging(call: Call) -> Reply:
-    """DeleteBucketTagging, also where there are none."""
-    await keep(call, TAGGING, None)
-    return no_content()
+# The tags of a bucket: a JSON object, all of them put at once.
+BUCKET_TAGS: Final = SubResource("tagging", _read, _show, absent="NoSuchTagSet", done=no_content)

@@ -8,10 +8,10 @@ from s3d.metadata.view import View
 from s3d.operations import documents
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
+from s3d.operations.orders import root_of
 from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.conditions import http_date
 from s3d.protocol.errors import S3Error
-from s3d.protocol.xml import XmlError, parse
 
 Status = Literal["Enabled", "Suspended"]
 _STATUSES: Final[tuple[Status, ...]] = ("Enabled", "Suspended")
@@ -42,12 +42,7 @@ def _status(raw: bytes) -> Status:
 
     Raises MalformedXML, IllegalVersioningConfigurationException, NotImplemented (MFA delete: there is no MFA).
     """
-    try:
-        root = parse(raw)
-    except XmlError as error:
-        raise S3Error("MalformedXML") from error
-    if root.name != "VersioningConfiguration":
-        raise S3Error("MalformedXML")
+    root = root_of(raw, "VersioningConfiguration")
     if (root.text_of("MfaDelete") or "Disabled").strip() != "Disabled":
         raise S3Error("NotImplemented", "MFA delete is not implemented.")
     wanted = root.text_of("Status")
