@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 
@@ -18,6 +17,7 @@ from shardd.contract.errors import InternalError, ShardError
 from shardd.engine.store import Delete, Put, ShardStore
 from shardd.promptness import Promptness
 from shardd.scrubbing import Scrubbing
+from shardd.transport import threads
 from shardd.transport.session import Request
 
 READERS = 2
@@ -44,7 +44,7 @@ class ShardService:
         self._scrubbing = scrubbing
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._readers = threads.running(READERS, "reader")
         self._flush_due_s = 0.0
         self._scrub_due_s = 0.0
         self._prompt = Promptness()

@@ -108,6 +108,21 @@ async def test_what_is_put_is_there_until_it_is_deleted(server: Server) -> None:
     assert await ask(client, messages.StatShard(BLOB, 0)) == messages.Stat([])
 
 
+async def test_reads_need_no_thread_that_does_not_run_yet(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, units = await server.client(), [os.urandom(UNIT_SIZE), os.urandom(UNIT_SIZE)]
+    assert await ask(client, put(units, last=True), b"".join(units)) == messages.Done()
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        got = await ask(client, messages.GetUnits(BLOB, 0, 0, 0, 2))
+    assert isinstance(got, tuple) and got[1] == b"".join(units)
+
+
 async def test_wrong_bytes_are_not_stored(server: Server) -> None:
     client, unit = await server.client(), os.urandom(100)
     assert code_of(await ask(client, put([unit]), unit[:-1] + b"x")) == "ShardCorruptError"
