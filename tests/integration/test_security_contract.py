@@ -1,6 +1,7 @@
 """Owns where the security contract is held: each of its rules, and each class of what others got wrong, has its tests.
 
-Every test named here has been seen to fail with the guard that it is about taken out of the source.
+That a test is there is all that is proven here. Whether it fails where the guard that it is about is taken out of the
+source, whoever names it here tries once; a table cannot.
 """
 
 import ast
