@@ -1,7 +1,7 @@
 """Owns which handler serves which operation of S3; the catalog says how each is told from the others.
 
-An operation that is not here is answered 501 NotImplemented by its name. One more operation is its handler and
-its line here.
+An operation that is not here is answered 501 NotImplemented by its name. One more operation is its handler, or its
+declared document, and its line here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,7 @@ from s3d.operations import (
     policies,
     posts,
     tagging,
+    unbuilt,
     versioning,
 )
 from s3d.operations.catalog import OPERATIONS
@@ -33,10 +34,20 @@ _NAMES: Final = frozenset(operation.name for operation in OPERATIONS)
 
 # By the noun of their operations: each has those of GET, PUT and DELETE that S3 has.
 _SUB_RESOURCES: Final[Mapping[str, SubResource]] = {
+    "BucketAccelerateConfiguration": unbuilt.ACCELERATION,
     "BucketCors": cors.RULES,
+    "BucketEncryption": unbuilt.ENCRYPTION,
+    "BucketLifecycle": unbuilt.LIFECYCLE,
+    "BucketLifecycleConfiguration": unbuilt.LIFECYCLE,
+    "BucketLogging": unbuilt.LOGGING,
+    "BucketNotificationConfiguration": unbuilt.NOTIFICATION,
     "BucketOwnershipControls": access_settings.OWNERSHIP_CONTROLS,
     "BucketPolicy": policies.BUCKET_POLICY,
+    "BucketReplication": unbuilt.REPLICATION,
+    "BucketRequestPayment": unbuilt.REQUEST_PAYMENT,
     "BucketTagging": tagging.BUCKET_TAGS,
+    "BucketWebsite": unbuilt.WEBSITE,
+    "ObjectLockConfiguration": unbuilt.OBJECT_LOCK,
     "PublicAccessBlock": access_settings.PUBLIC_ACCESS,
 }
 

@@ -124,10 +124,16 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
         "completed.",
     ),
     "NoSuchVersion": ErrorKind(404, "The specified version does not exist."),
+    "NoSuchWebsiteConfiguration": ErrorKind(
+        404, "The specified bucket does not have a website configuration"
+    ),
     "NotImplemented": ErrorKind(
         501, "A header or query you provided implies functionality that is not implemented."
     ),
     "NotModified": ErrorKind(304, "Not Modified"),
+    "ObjectLockConfigurationNotFoundError": ErrorKind(
+        404, "Object Lock configuration does not exist for this bucket"
+    ),
     "OperationAborted": ErrorKind(
         409,
         "A conflicting conditional operation is currently in progress against this resource. Please try again.",
@@ -140,6 +146,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     ),
     "PreconditionFailed": ErrorKind(412, "At least one of the pre-conditions you specified did not hold"),
     "QuotaExceeded": ErrorKind(403, "The quota of the bucket or account is used up."),
+    "ReplicationConfigurationNotFoundError": ErrorKind(404, "The replication configuration was not found"),
     "RequestHeaderSectionTooLarge": ErrorKind(
         400, "Your request header section exceeds the maximum allowed size."
     ),
@@ -148,6 +155,9 @@ ERRORS: Final[Mapping[str, ErrorKind]] = {
     ),
     "RequestTimeout": ErrorKind(
         400, "Your socket connection to the server was not read from or written to within the timeout period."
+    ),
+    "ServerSideEncryptionConfigurationNotFoundError": ErrorKind(
+        404, "The server side encryption configuration was not found"
     ),
     "ServiceUnavailable": ErrorKind(503, "Service is unable to handle request."),
     "SignatureDoesNotMatch": ErrorKind(
