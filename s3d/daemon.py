@@ -144,7 +144,7 @@ def greeting(cluster: Cluster, nodes: Iterable[NodeConfig], config: Path) -> lis
         f"Quoin: {len(endpoints)} of {len(cluster.nodes)} nodes here, RS({rs.data},{rs.parity})",
         f"S3 endpoints:  {' '.join(endpoints)}",
         f'Keys:          eval "$({ctl} env)"',
-        "Then:          aws s3 mb s3://first && aws s3 cp README.md s3://first/ && aws s3 ls s3://first",
+        'Then:          aws --endpoint-url "$AWS_ENDPOINT_URL" s3 mb s3://first',
         "ready",
     ]
 
