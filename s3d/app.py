@@ -9,7 +9,7 @@ from typing import Final
 from s3d.access.limits import Limits
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
-from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
+from s3d.blobs.errors import NoBufferError, NoRoomError, NotEnoughShardsError
 from s3d.http_parser import HttpProcessingError, LineTooLong
 from s3d.message import BodyError, BodySilentError, Message
 from s3d.metadata.log import LogClosedError
@@ -79,6 +79,9 @@ class App:
             reply = self._refusal(S3Error("IncompleteBody", str(error)), message.target, request_id)
         except (StateFullError, NoRoomError):
             reply = self._refusal(S3Error("StorageFull"), message.target, request_id)
+        except NoBufferError as error:
+            log.warning("%s %s: %s", request_id, name, error)
+            reply = self._refusal(S3Error("SlowDown"), message.target, request_id)
         except (NotEnoughShardsError, LogClosedError) as error:
             log.warning("%s %s: %s", request_id, name, error)
             reply = self._refusal(S3Error("ServiceUnavailable"), message.target, request_id)

@@ -20,6 +20,11 @@ class Budget:
         """Bytes that are out."""
         return self.limit - self._free
 
+    @property
+    def awaited(self) -> bool:
+        """Does anybody wait for some of it?"""
+        return bool(self._waiting)
+
     async def acquire(self, size: int) -> int:
         """Take `size` bytes, or the whole budget where it is smaller; gives how many, for `release`."""
         size = min(size, self.limit)

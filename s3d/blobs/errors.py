@@ -11,5 +11,9 @@ class NoRoomError(NotEnoughShardsError):
     """Enough nodes are up, and too few of them have room for new shards (507); deletes still have."""
 
 
+class NoBufferError(QuoinError):
+    """The uploads of this process hold all the memory that they may: send more slowly (503)."""
+
+
 class BlobReadError(NotEnoughShardsError):
     """The rest of a blob cannot be read now, after some of it was given out: a reply must be cut off."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Barrier
 from typing import Final
 
 from s3d.blobs.budget import Budget
@@ -11,6 +10,7 @@ from s3d.blobs.foreground import Foreground
 from s3d.blobs.hedging import Hedges
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
+from shardd.transport import threads
 
 CODING_THREADS: Final = 2
 
@@ -19,20 +19,20 @@ Suspect = Callable[[BlobId, int], None]
 
 def coding_threads() -> ThreadPoolExecutor:
     """The threads for `coding`. They run from now on: a system that gives no thread later stops no upload."""
-    made, all_run = ThreadPoolExecutor(CODING_THREADS, "coding"), Barrier(CODING_THREADS + 1)
-    for _ in range(CODING_THREADS):
-        made.submit(all_run.wait)
-    all_run.wait()
-    return made
+    return threads.running(CODING_THREADS, "coding")
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """`coding`: threads that work out parity and checksums of big windows. `suspect` is told of each (blob, shard)
-    that a read did not find or found damaged, so that it gets repaired; it must not block."""
+    """`uploads`: windows that are full, or soon will be; `slow`: what came of those that fill slowly.
+
+    `coding`: threads that work out parity and checksums of big windows. `suspect` is told of each (blob, shard)
+    that a read did not find or found damaged, so that it gets repaired; it must not block.
+    """
 
     fleet: Fleet
     uploads: Budget
+    slow: Budget
     downloads: Budget
     coding: Executor
     suspect: Suspect

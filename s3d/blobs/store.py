@@ -1,6 +1,7 @@
 """Owns the making of writers and readers of blobs; never their work."""
 
 from concurrent.futures import Executor
+from typing import Final
 
 from s3d.blobs.budget import Budget
 from s3d.blobs.coding import Digests
@@ -14,9 +15,14 @@ from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
 from shardd.contract.cluster import ErasureConfig
 
+SLOW_SHARE: Final = 3
+
 
 class Blobs:
-    """Where blobs are written and read. `buffer_bytes` bounds the buffers of all writers and readers together."""
+    """Where blobs are written and read. `buffer_bytes` bounds the buffers of all writers and readers together.
+
+    A shard is sent by the MiB, so what came from slow clients is kept in addition, up to SLOW_SHARE as much.
+    """
 
     def __init__(
         self,
@@ -36,8 +42,8 @@ class Blobs:
         )  # loaded now: later there may be no descriptor
         # Divided, so that slow readers cannot keep writers waiting, nor slow writers the readers. What is sent is
         # held twice, here and in the transport until it is acknowledged, so 3/8 for uploads take 6/8 of the bytes.
-        uploads = buffer_bytes * 3 // 8
-        self.resources = Resources(fleet, Budget(uploads), Budget(buffer_bytes // 4), coding, suspect)
+        uploads, slow = Budget(buffer_bytes * 3 // 8), Budget(buffer_bytes * SLOW_SHARE)
+        self.resources = Resources(fleet, uploads, slow, Budget(buffer_bytes // 4), coding, suspect)
 
     def can_write(self) -> bool:
         """Would a PUT be acknowledged now?"""

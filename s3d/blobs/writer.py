@@ -3,10 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from s3d.blobs.allowance import Allowance
 from s3d.blobs.coding import Column, Digests, Pieces, code, column
 from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
 from s3d.blobs.gathering import gather_shards
@@ -23,8 +23,6 @@ from shardd.contract.messages import PutExtent
 FIRST_GENERATION = 1
 WINDOWS_IN_FLIGHT_MAX = 2
 REPLACEMENTS_MAX = 2  # how often shards that were given up are put on other nodes, before a write is refused
-WINDOW_S = 1.0  # how long a window that fills keeps room for all of it from other uploads
-STRIPE_PATIENCE_S = 1.0  # after so long a slower one, or a small body, goes over the budget by a stripe
 INLINE_BYTES_MAX = 65_536  # to code so little costs less than a hop to a coding thread and back
 
 
@@ -78,10 +76,9 @@ class BlobWriter:
         self._extent = 0  # number of the window that fills
         self._stripes: list[Pieces] = []  # of that window
         self._room = 0  # bytes that the last of them still takes
-        self._held = 0  # bytes of the budget for it
-        self._needed = 0  # bytes that its stripes so far hold, parity counted
-        self._slow: asyncio.TimerHandle | None = None
-        self._by_stripe = False  # room for all of it was given back
+        self._allowance = Allowance(
+            resources.uploads, resources.slow, k=plan.codec.k, m=plan.codec.m, size=plan.size
+        )
         self._last: list[Column] | None = None
         self._replacements = 0
         self._refused_as_full = bool(resources.fleet.full())
@@ -94,12 +91,16 @@ class BlobWriter:
         self._require()
 
     async def write(self, piece: bytes) -> None:
-        """Take the next bytes of the body; waits while the process holds too much. Raises NotEnoughShardsError."""
+        """Take the next bytes of the body; waits while the process holds too much.
+
+        Raises NotEnoughShardsError; NoBufferError where it holds too much for too long.
+        """
         view = memoryview(piece)
         while view:
             if not self._room:
                 await self._begin_stripe()
             taken = view[: self._room]
+            await self._allowance.take(len(taken))
             self._stripes[-1].append(piece if len(taken) == len(piece) else taken)
             self._room -= len(taken)
             self._received += len(taken)
@@ -180,40 +181,8 @@ class BlobWriter:
     async def _begin_stripe(self) -> None:
         if len(self._stripes) == EXTENT_UNITS_MAX:
             await self._dispatch()
-        cost, window = self._cost(1), self._cost(EXTENT_UNITS_MAX)
-        if self._by_stripe or (not self._stripes and window == cost):
-            room = await self._room_for_stripe(cost)
-            self._held += room
-        elif not self._stripes:
-            self._held = await self._resources.uploads.acquire(window)
-            self._slow = asyncio.get_running_loop().call_later(WINDOW_S, self._give_back)
-        self._needed += cost
         self._stripes.append([])
         self._room = self._codec.k * UNIT_SIZE
-
-    async def _room_for_stripe(self, cost: int) -> int:
-        """How much of it the budget gives, all or nothing: slow uploads that fill it must not stop the rest."""
-        uploads = self._resources.uploads
-        if uploads.try_acquire(cost):
-            return cost
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STRIPE_PATIENCE_S):
-                return await uploads.acquire(cost)
-        return 0
-
-    def _cost(self, stripes: int) -> int:
-        """Bytes that the next so many stripes hold, parity counted."""
-        size = self._codec.k * UNIT_SIZE * stripes
-        if self._plan.size is not None and self._plan.size > self._received:
-            size = min(size, self._plan.size - self._received)
-        return size * (self._codec.k + self._codec.m) // self._codec.k
-
-    def _give_back(self) -> None:
-        """The client is slow: what it has not begun to send is for others, and from here on it asks by the stripe."""
-        self._by_stripe = True
-        excess = max(0, self._held - self._needed)
-        self._held -= excess
-        self._resources.uploads.release(excess)
 
     async def _dispatch(self) -> None:
         """Send the full window on its way, and begin another."""
@@ -225,18 +194,10 @@ class BlobWriter:
         window = self._carry(self._stripes, self._extent, coded=self._coded)
         task = loop.create_task(window, name=f"window {self._extent} of {self._plan.blob.hex()}")
         # Not in the coroutine: one that is cancelled before it begins has no end.
-        held = self._held
-        task.add_done_callback(lambda _: self._resources.uploads.release(held))
+        task.add_done_callback(self._allowance.next_window())
         self._flight.append(task)
-        self._begin_window()
+        self._stripes = []
         self._extent += 1
-
-    def _begin_window(self) -> None:
-        """Nothing is in it, and nothing held for it."""
-        if self._slow is not None:
-            self._slow.cancel()
-        self._stripes, self._held, self._needed = [], 0, 0
-        self._slow, self._by_stripe = None, False
 
     async def _carry(self, stripes: list[Pieces], extent: int, *, coded: asyncio.Future[None]) -> None:
         try:
@@ -328,8 +289,8 @@ class BlobWriter:
 
     def _let_go(self) -> None:
         """Give back the last window's bytes."""
-        self._resources.uploads.release(self._held)
-        self._begin_window()
+        self._stripes = []
+        self._allowance.let_go()
 
     def _row(self) -> BlobRow:
         codec = self._codec
