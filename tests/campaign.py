@@ -75,6 +75,7 @@ ROWS = {
         (f"{INTEGRATION}/test_healing.py::test_sectors_that_rot_on_two_nodes_are_found_by_scrub_and_mended",),
         {"QUOIN_TB2_SECTORS": 1_000},
     ),
+    "T-D6": Row(("tests/s3d/metadata/test_snapshot.py",), {"QUOIN_TD6_KEYS": 1_000_000}),
     "T-F2": Row(("tests/s3d/protocol/test_edited_requests.py",), {"QUOIN_EDITED_REQUESTS": 100_000}),
     "T-F3": Row(("tests/s3d/protocol/test_streaming.py",), {"QUOIN_EDITED_BODIES": 100_000}),
     "forms": Row(

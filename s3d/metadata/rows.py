@@ -313,6 +313,16 @@ def decode_row(kind: type[R], key: bytes, raw: bytes) -> R:
     return row
 
 
+def check_row(key: bytes, raw: bytes) -> None:
+    """Is it a whole row of any type that was stored under `key`? Raises one of the three RowErrors."""
+    if len(raw) < _OVERHEAD:
+        raise RowTruncatedError(f"a row of {len(raw)} bytes")
+    if raw[0] != VERSION:
+        raise RowVersionError(f"a row of version {raw[0]}")
+    if crc32c(raw[:-4], crc32c(key)) != int.from_bytes(raw[-4:], "big"):
+        raise _damage(Row, raw)
+
+
 def _damage(kind: type[Any], raw: bytes) -> RowError:
     _, length = _HEADER.unpack_from(raw)
     if len(raw) < length + _OVERHEAD:

@@ -1,0 +1,63 @@
+"""Owns the making of a state from a snapshot: beside the one that there is, swapped in once it is whole."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from s3d.metadata.snapshot import Entry, Head, Read, read_snapshot
+from s3d.metadata.state import State
+from shardd.contract.errors import QuoinError
+
+ROWS_AT_ONCE: Final = 20_000  # in one transaction
+BESIDE: Final = ".new"
+
+Finish = Callable[[State], None]
+
+
+class LivingStateError(QuoinError):
+    """A process has the state open, so it is not replaced."""
+
+
+def restore(read: Read, path: Path, *, map_size: int, finish: Finish | None = None) -> Head:
+    """Replace the state in the folder `path` by the snapshot that `read` gives; the old one stays beside it.
+
+    `finish` may change the new state before it takes its place. Until then nothing is changed in `path`. Raises one
+    of the SnapshotErrors, StateError, OSError.
+    """
+    head, entries = read_snapshot(read)
+    build(path, map_size=map_size, entries=entries, finish=finish)
+    return head
+
+
+def build(path: Path, *, map_size: int, entries: Iterable[Entry], finish: Finish | None = None) -> None:
+    """A new state of these rows in the folder `path`; one that is there stays beside it. Errors as `restore`."""
+    beside = path.with_name(path.name + BESIDE)
+    shutil.rmtree(beside, ignore_errors=True)
+    state = State.open(beside, map_size)
+    try:
+        rest = iter(entries)
+        while batch := list(islice(rest, ROWS_AT_ONCE)):
+            with state.write() as writes:
+                for table, key, value in batch:
+                    writes.put(table, key, value)
+        if finish is not None:
+            finish(state)
+    finally:
+        state.close()
+    _swap(beside, path)
+
+
+def _swap(beside: Path, path: Path) -> None:
+    if path.exists():
+        taken = {old.name for old in path.parent.iterdir()}
+        number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.before-{n}" not in taken)
+        path.replace(path.with_name(f"{path.name}.before-{number}"))
+    beside.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""Owns snapshots as files in folders: whole under their names or not there, the newest N of them; never their bytes."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from s3d.metadata.snapshot import write_snapshot
+from s3d.metadata.view import View
+
+FOLDER: Final = "snapshots"  # in each node's
+SUFFIX: Final = ".snapshot"
+UNFINISHED: Final = ".unfinished"
+
+log = logging.getLogger(__name__)
+
+
+def save(view: View, folders: Sequence[Path], *, now_us: int, rest: Callable[[], None]) -> list[Path]:
+    """A snapshot of a state in each of `folders` that takes it: synced, then named. The files that there are then.
+
+    `rest` is called between pieces, so that the caller may give way to others. Raises RowError where the state is
+    damaged, OSError where no folder takes it.
+    """
+    name = f"{now_us:016d}-{view.applied().index}{SUFFIX}"
+    with ExitStack() as opened:
+        tee = _Tee(folders, name, opened)
+
+        def write(data: bytes) -> None:
+            tee.write(data)
+            rest()
+
+        write_snapshot(view, write, now_us=now_us)
+        return tee.finish()
+
+
+def stored(folders: Iterable[Path]) -> list[Path]:
+    """The snapshots of all folders, newest first."""
+    found = [path for folder in folders if folder.is_dir() for path in folder.glob(f"*{SUFFIX}")]
+    return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Leave the newest `keep` snapshots of a folder, and nothing of those that were never finished."""
+    for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:
+        path.unlink(missing_ok=True)
+
+
+class _Tee:
+    """The same bytes into a file of each folder; a folder that fails is given up, unless it is the last."""
+
+    def __init__(self, folders: Sequence[Path], name: str, opened: ExitStack) -> None:
+        self._name = name
+        self._files: dict[Path, BinaryIO] = {}
+        self._fault: OSError | None = None
+        for folder in folders:
+            try:
+                folder.mkdir(mode=0o700, exist_ok=True)
+                self._files[folder] = opened.enter_context((folder / (name + UNFINISHED)).open("wb"))
+            except OSError as error:
+                self._give_up(folder, error)
+        self._need_one()
+
+    def write(self, data: bytes) -> None:
+        self._each(lambda _, file: file.write(data))
+
+    def finish(self) -> list[Path]:
+        self._each(self._name_it)
+        return [folder / self._name for folder in self._files]
+
+    def _name_it(self, folder: Path, file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        (folder / (self._name + UNFINISHED)).replace(folder / self._name)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _each(self, work: Callable[[Path, BinaryIO], object]) -> None:
+        for folder, file in list(self._files.items()):
+            try:
+                work(folder, file)
+            except OSError as error:
+                self._give_up(folder, error)
+        self._need_one()
+
+    def _give_up(self, folder: Path, error: OSError) -> None:
+        log.warning("%s takes no snapshot: %s", folder, error)
+        self._fault = error
+        self._files.pop(folder, None)
+
+    def _need_one(self) -> None:
+        if not self._files:
+            raise self._fault or OSError("there is no folder for a snapshot")

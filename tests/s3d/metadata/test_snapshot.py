@@ -1,0 +1,200 @@
+"""Snapshots: the golden file, every byte flipped and every cut found, binary keys back as they were (T-D6)."""
+
+import io
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s3d.metadata import keys, snapshot, snapshot_files, tables
+from s3d.metadata.restoring import restore
+from s3d.metadata.rows import ObjectRow, RowChecksumError, encode_row
+from s3d.metadata.snapshot import (
+    SnapshotChecksumError,
+    SnapshotError,
+    SnapshotForeignError,
+    SnapshotTruncatedError,
+    SnapshotVersionError,
+    read_snapshot,
+    write_snapshot,
+)
+from s3d.metadata.state import State
+from s3d.metadata.tables import TABLES, MemoryTables, Table
+from s3d.metadata.view import View
+from tests.integration.tally import Tally, seed
+from tests.s3d.metadata.machine.story import Story
+from tests.s3d.metadata.samples import ROWS
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+MADE_US = 1_790_000_000_123_456
+KEYS = int(os.environ.get("QUOIN_TD6_KEYS", "20000"))
+
+
+def told() -> Story:
+    """A state with a row in most tables."""
+    story = Story()
+    story.bucket()
+    story.put(b"key")
+    story.put(b"\x00\xff" * 400)
+    story.upload()
+    story.part("u", 1)
+    story.delete(b"key")
+    return story
+
+
+def written(view: View) -> bytes:
+    out = io.BytesIO()
+    write_snapshot(view, out.write, now_us=MADE_US)
+    return out.getvalue()
+
+
+def read_back(raw: bytes) -> list[tuple[Table, bytes, bytes]]:
+    return list(read_snapshot(io.BytesIO(raw).read)[1])
+
+
+def all_of(reads: tables.Reads) -> list[tuple[Table, bytes, bytes]]:
+    return [(table, key, value) for table in TABLES for key, value in reads.scan(table, b"", b"")]
+
+
+def golden_tables() -> MemoryTables:
+    made = MemoryTables()
+    for table, key, name in (
+        (tables.CURRENT, b"\x00" * 8 + b"key", "object"),
+        (tables.BLOBS, bytes(16), "blob"),
+        (tables.APPLIED, keys.APPLIED, "applied"),
+    ):
+        made.put(table, key, encode_row(key, ROWS[name]))
+    return made
+
+
+def test_a_snapshot_is_the_golden_one_and_is_read() -> None:
+    line = (GOLDEN / "snapshot-1.txt").read_text().splitlines()[-1]
+    golden = bytes.fromhex(line)
+    made = golden_tables()
+    assert written(View(made)) == golden
+    head, entries = read_snapshot(io.BytesIO(golden).read)
+    assert (head.index, head.made_us) == (View(made).applied().index, MADE_US)
+    assert list(entries) == all_of(made)
+
+
+def test_every_flipped_byte_is_found_under_its_name() -> None:
+    raw = written(View(golden_tables()))
+    expected: dict[int, type[SnapshotError]] = dict.fromkeys(range(8), SnapshotForeignError)
+    expected[8] = SnapshotVersionError
+    for at in range(len(raw)):
+        for bit in range(8):
+            changed = bytearray(raw)
+            changed[at] ^= 1 << bit
+            with pytest.raises(SnapshotError) as raised:
+                read_back(bytes(changed))
+            assert raised.type is expected.get(at, SnapshotChecksumError), (at, bit)
+
+
+def test_every_cut_is_found() -> None:
+    raw = written(View(golden_tables()))
+    for size in range(len(raw)):
+        with pytest.raises(SnapshotTruncatedError):
+            read_back(raw[:size])
+    with pytest.raises(SnapshotChecksumError):
+        read_back(raw + b"\0")
+
+
+def test_a_frame_that_is_missing_twice_or_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "FRAME_BYTES", 1)
+    frames: list[bytes] = []
+    pieces: list[bytes] = []
+    write_snapshot(told().view, pieces.append, now_us=MADE_US)
+    head, rest = b"".join(pieces[:2]), pieces[2:]
+    frames = [b"".join(rest[at : at + 4]) for at in range(0, len(rest), 4)]
+    assert len(frames) > 10 and len(read_back(head + b"".join(frames))) == len(frames) - 1
+    for at in range(len(frames) - 1):
+        for changed in (
+            frames[:at] + frames[at + 1 :],
+            [*frames[: at + 1], *frames[at:]],
+            [*frames[:at], frames[at + 1], frames[at], *frames[at + 2 :]],
+        ):
+            with pytest.raises(SnapshotError):
+                read_back(head + b"".join(changed))
+        with pytest.raises(SnapshotTruncatedError):
+            read_back(head + b"".join(frames[: at + 1]))
+
+
+def test_a_damaged_row_is_no_part_of_a_snapshot() -> None:
+    story = told()
+    key, value = next(story.tables.scan(tables.VERSIONS, b"", b""))
+    story.tables.put(tables.VERSIONS, key, value[:-9] + bytes([value[-9] ^ 1]) + value[-8:])
+    with pytest.raises(RowChecksumError):
+        written(story.view)
+
+
+def test_binary_keys_come_back_as_they_were(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    rounds = Tally("T-D6, binary keys", variable="QUOIN_TD6_KEYS", default=20_000, record=record_property)
+    chance = random.Random(seed())
+    state = State.open(tmp_path / "state", 1 << 33)
+    for first in range(0, rounds.asked, 20_000):
+        with state.write() as writes:
+            for number in range(first, min(first + 20_000, rounds.asked)):
+                name = number.to_bytes(4, "big") + chance.randbytes(int(1_020 ** chance.random()))
+                at = keys.current_key(7, name[::-1])
+                writes.put(tables.CURRENT, at, encode_row(at, ObjectRow(number, number, "e", MADE_US)))
+    file = tmp_path / "file"
+    with file.open("wb") as out, state.view() as view:
+        write_snapshot(view, out.write, now_us=MADE_US)
+    with file.open("rb") as source:
+        restore(source.read, tmp_path / "again", map_size=1 << 33)
+    again = State.open(tmp_path / "again", 1 << 33)
+    with state.view() as one, again.view() as other:
+        assert other.reads.count(tables.CURRENT) == one.reads.count(tables.CURRENT)
+        for table in TABLES:
+            pairs = zip(one.reads.scan(table, b"", b""), other.reads.scan(table, b"", b""), strict=True)
+            for mine, restored in pairs:
+                assert mine == restored
+                if table == tables.CURRENT:
+                    rounds.hold()
+    again.close()
+    state.close()
+    rounds.close()
+    assert rounds.held == rounds.asked
+
+
+def test_a_state_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    story = told()
+    raw = written(story.view)
+    state = State.open(path, 1 << 24)
+    state.close()
+    for bad in (raw[:-1], raw[:-1] + b"x", raw[: len(raw) // 2], b"something else"):
+        with pytest.raises(SnapshotError):
+            restore(io.BytesIO(bad).read, path, map_size=1 << 24)
+    state = State.open(path, 1 << 24)
+    with state.view() as view:
+        assert all_of(view.reads) == []
+    state.close()
+    restore(io.BytesIO(raw).read, path, map_size=1 << 24)
+    restore(io.BytesIO(raw).read, path, map_size=1 << 24)
+    state = State.open(path, 1 << 24)
+    with state.view() as view:
+        assert all_of(view.reads) == all_of(story.tables)
+    state.close()
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["state", "state.before-1", "state.before-2"]
+
+
+def test_files_are_whole_or_not_there_and_the_newest_are_kept(tmp_path: Path) -> None:
+    view = told().view
+    folders = [tmp_path / name for name in ("one", "two", "absent/three")]
+    for now_us in (5, 6, 7):
+        made = snapshot_files.save(view, folders, now_us=now_us, rest=lambda: None)
+        assert [path.parent for path in made] == folders[:2]  # one that fails is done without
+    assert [path.name[:16] for path in snapshot_files.stored(folders)] == [
+        f"{n:016d}" for n in (7, 7, 6, 6, 5, 5)
+    ]
+    (folders[0] / f"x{snapshot_files.SUFFIX}{snapshot_files.UNFINISHED}").touch()
+    snapshot_files.prune(folders[0], keep=2)
+    assert len(list(folders[0].iterdir())) == 2
+    assert len(read_back(snapshot_files.stored(folders)[0].read_bytes())) == len(all_of(view.reads))
+    with pytest.raises(OSError, match="absent"):
+        snapshot_files.save(view, folders[2:], now_us=8, rest=lambda: None)
