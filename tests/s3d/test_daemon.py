@@ -19,9 +19,7 @@ def test_the_greeting_is_pasted_as_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lines[0] == "Quoin: 5 of 5 nodes here, RS(3,2)"
     assert lines[1].endswith("http://127.0.0.1:8084 http://127.0.0.1:8085")
     assert lines[2].endswith('eval "$(bin/s3ctl env)"')
-    assert lines[3].endswith(
-        "aws s3 mb s3://first && aws s3 cp README.md s3://first/ && aws s3 ls s3://first"
-    )
+    assert lines[3].endswith(' aws --endpoint-url "$AWS_ENDPOINT_URL" s3 mb s3://first')
     assert lines[4:] == ["ready"]
 
 
