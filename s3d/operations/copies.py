@@ -17,7 +17,7 @@ from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_copy_source, check_live, write_conditions
 from s3d.operations.reading import plan_of, read
 from s3d.operations.reply import Reply, xml_reply
-from s3d.operations.versioning import made
+from s3d.operations.versioning import check_version_id, made
 from s3d.protocol.checksums import ALGORITHMS, Claims, Digests
 from s3d.protocol.composite import FULL_OBJECT
 from s3d.protocol.errors import S3Error
@@ -202,6 +202,8 @@ def parse_copy_source(header: str) -> tuple[Target, str]:
         raise S3Error("InvalidBucketName", BucketName=bucket)
     if len(key.encode()) > KEY_SIZE_BYTES_MAX:
         raise S3Error("KeyTooLongError")
+    if version_id:
+        check_version_id(version_id, "x-amz-copy-source")
     return Target(raw_path, "", bucket, key, {}), version_id
 
 

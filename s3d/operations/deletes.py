@@ -12,6 +12,7 @@ from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.preconditions import delete_conditions
 from s3d.operations.reply import Reply, xml_reply
+from s3d.operations.versioning import version_named
 from s3d.protocol.checksums import read_claims
 from s3d.protocol.errors import ERRORS, S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX
@@ -22,7 +23,7 @@ _GONE_ALREADY: Final = ("", "NoSuchKey", "NoSuchVersion")
 
 async def delete_object(call: Call) -> Reply:
     """DeleteObject: 204, also where there was nothing."""
-    version_id = call.argument("versionId")
+    version_id = version_named(call)
     named = DeletedKey(call.key, version_id, delete_conditions(call))
     outcome = (await _delete(call, (named,)))[0]
     if outcome.error not in _GONE_ALREADY:

@@ -22,6 +22,7 @@ from s3d.operations.documents import document, element
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.settings import ownership_of
 from s3d.operations.tokens import read_token, write_token
+from s3d.operations.versioning import check_version_id
 from s3d.protocol.errors import S3Error
 from s3d.protocol.xml import escape
 
@@ -156,6 +157,8 @@ async def list_versions(call: Call) -> Reply:
             "A version-id marker cannot be specified without a key marker.",
             ArgumentName="version-id-marker",
         )
+    if after_version:
+        check_version_id(after_version, "version-id-marker")
     with call.store.state.view() as view:
         page = versions_page(
             view, asked.query(call.bucket.incarnation), after=after.encode(), after_version=after_version
@@ -250,4 +253,6 @@ async def list_buckets(call: Call) -> Reply:
     following = write_token(rows[-1].name.encode(), 0) if more else ""
     wanted, ours = call.argument("bucket-region"), call.store.cluster.region
     shown = [row for row in rows if wanted in ("", row.region or ours)]
-    return xml_reply(documents.buckets(shown, account=call.account, name=name, token=following, prefix=prefix))
+    return xml_reply(
+        documents.buckets(shown, account=call.account, name=name, token=following, prefix=prefix)
+    )

@@ -13,7 +13,7 @@ from s3d.operations.ownership import begin_object
 from s3d.operations.preconditions import check_live, check_read, write_conditions
 from s3d.operations.reading import first_and_rest, plan_of
 from s3d.operations.reply import Reply
-from s3d.operations.versioning import made, marks, marks_of_newest
+from s3d.operations.versioning import made, marks, marks_of_newest, version_named
 from s3d.protocol.conditions import parse_range, range_applies
 from s3d.protocol.errors import S3Error
 
@@ -93,10 +93,11 @@ async def get_object(call: Call) -> Reply:
 
 
 def find_version(call: Call, view: View) -> VersionRow:
-    """The version of the object that a read asks for. Raises NoSuchKey, NoSuchVersion, MethodNotAllowed (marker)."""
-    version_id = call.argument("versionId")
-    if "versionId" in call.request.target.query and not version_id:
-        raise S3Error("InvalidArgument", "Version id cannot be the empty string", ArgumentName="versionId")
+    """The version of the object that a read asks for.
+
+    Raises NoSuchKey, NoSuchVersion, InvalidArgument (no version's id), MethodNotAllowed (a delete marker).
+    """
+    version_id = version_named(call)
     version = view.find(call.bucket.incarnation, call.key, version_id)
     if version is None:
         code = "NoSuchVersion" if version_id else "NoSuchKey"

@@ -1,8 +1,9 @@
-"""Owns the versioning of a bucket, and what a reply says of a delete marker; never a version itself."""
+"""Owns the versioning of a bucket, how versions are named, and what a reply says of them; never a version itself."""
 
 from typing import Final, Literal
 
 from s3d.metadata.commands import PutVersioning
+from s3d.metadata.keys import sequence_from
 from s3d.metadata.rows import NULL_VERSION, VersionRow
 from s3d.metadata.view import View
 from s3d.operations import documents
@@ -52,6 +53,28 @@ def _status(raw: bytes) -> Status:
     if status is None:
         raise S3Error("MalformedXML")
     return status
+
+
+def version_named(call: Call) -> str:
+    """The version that the query names, "" for none. Raises InvalidArgument where it can be none of ours."""
+    version_id = call.request.target.query.get("versionId")
+    if version_id is None:
+        return ""
+    if not version_id:
+        raise S3Error("InvalidArgument", "Version id cannot be the empty string", ArgumentName="versionId")
+    check_version_id(version_id, "versionId")
+    return version_id
+
+
+def check_version_id(version_id: str, argument: str) -> None:
+    """Refuse an id that no version ever has, and that is known without a look. Raises InvalidArgument."""
+    if version_id != NULL_VERSION and not sequence_from(version_id):
+        raise S3Error(
+            "InvalidArgument",
+            "Invalid version id specified",
+            ArgumentName=argument,
+            ArgumentValue=version_id[:64],
+        )
 
 
 def made(version_id: str) -> list[tuple[str, str]]:

@@ -142,10 +142,8 @@ async def test_the_version_null(live: Live) -> None:
     got = await live.ok("GET", "/bucket/key", query="versionId=null")
     assert got.body == BODY
     assert "x-amz-version-id" not in got.headers
-    absent = await live.ask("GET", "/bucket/key", query="versionId=3HL4kqtJlcpXroDTDmJ")
+    absent = await live.ask("GET", "/bucket/key", query="versionId=00000000000000ff")
     assert (absent.status, absent.code) == (404, "NoSuchVersion")
-    empty = await live.ask("GET", "/bucket/key", query="versionId=")
-    assert (empty.status, empty.code) == (400, "InvalidArgument")
 
 
 async def test_an_overwrite_that_fails_leaves_the_old_object(live: Live) -> None:

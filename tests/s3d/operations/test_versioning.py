@@ -223,3 +223,21 @@ async def test_a_bucket_with_versions_is_not_empty(versioned: Live) -> None:
     for each in (version, marker):
         await versioned.ok("DELETE", "/bucket/key", query=f"versionId={each}")
     await versioned.ok("DELETE", "/bucket")
+
+
+@pytest.mark.parametrize("version", ["", "x", "3HL4kqtJlcpXroDTDmJ", "0123", "0" * 16, "NULL"])
+async def test_what_is_no_versions_id_is_refused(versioned: Live, version: str) -> None:
+    kept = await put(versioned, b"body")
+    asked = [(method, "/bucket/key", f"versionId={version}") for method in ("GET", "DELETE")]
+    asked += [("GET", "/bucket/key", f"{name}&versionId={version}") for name in ("acl", "tagging")]
+    if version:
+        asked.append(("GET", "/bucket", f"versions&key-marker=a&version-id-marker={version}"))
+    for method, path, query in asked:
+        refused = await versioned.ask(method, path, query=query)
+        assert (refused.status, refused.code, refused.text("ArgumentValue")) == (
+            400,
+            "InvalidArgument",
+            version,
+        )
+    assert (await versioned.ask("HEAD", "/bucket/key", query=f"versionId={version}")).status == 400
+    assert (await versioned.ok("GET", "/bucket/key")).headers["x-amz-version-id"] == kept
