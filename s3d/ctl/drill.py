@@ -7,14 +7,21 @@ import random
 import signal
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from s3d.ctl import drill_screen
 from s3d.drill.course import Course, Plan
 from s3d.drill.facts import Record
 from s3d.drill.faults import FAULTS
 from s3d.drill.page import page
+from s3d.drill.port import Store
+from s3d.drill.running import RunningStore
 from s3d.drill.store import OwnStore
 from s3d.drill.verdict import holds, summary
+from shardd.contract import flags
+
+NO_FAULTS: Final = "none"
+INTERRUPTED: Final = 130  # as shells say it of Ctrl-C
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,13 +29,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     made = commands.add_parser(
         "drill", help="nodes die in turn under load, in a store made for it; every byte is checked"
     )
+    names = ", ".join((*FAULTS, NO_FAULTS))
+    made.add_argument("--running", action="store_true", help="drill the store of -config, on this machine")
+    made.add_argument("--faults", type=_faults, metavar="A,B", help=f"of {names}; all that are possible")
     made.add_argument("--rounds", type=int, default=1, metavar="N", help="how often each node is struck")
     made.add_argument("--clients", type=int, default=16, metavar="N")
     made.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long each fault lasts")
-    made.add_argument(
-        "--faults", type=_faults, default=tuple(FAULTS), metavar="A,B", help=f"of {', '.join(FAULTS)}"
-    )
     made.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), metavar="N")
+    made.add_argument("--key", metavar="ID", help="the access key to ask with; the first without it")
     made.add_argument("--page", type=Path, metavar="FILE", help="writes a page with plots, HTML, there")
     made.add_argument("--json", action="store_true", help="the verdict for programs")
     made.set_defaults(alone=run)
@@ -36,15 +44,23 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where every promise held, 1 where one broke."""
+    possible = [name for name, fault in FAULTS.items() if fault.harmless or not arguments.running]
+    faults = tuple(possible) if arguments.faults is None else arguments.faults
+    if impossible := set(faults) - set(possible):
+        flags.refuse(f"{', '.join(sorted(impossible))}: not in a store that holds what somebody wants")
     plan = Plan(
-        arguments.faults,
+        faults,
         rounds=arguments.rounds,
         clients=arguments.clients,
         hold_s=arguments.seconds,
         quiet_s=arguments.seconds,
         seed=arguments.seed,
+        key=arguments.key,
     )
-    record = asyncio.run(_drilled(plan))
+    try:
+        record = asyncio.run(_of_running(plan, arguments.config) if arguments.running else _of_own(plan))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return INTERRUPTED
     if arguments.page is not None:
         arguments.page.write_text(page(record))
     if arguments.json:
@@ -54,22 +70,39 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if holds(record) else 1
 
 
-async def _drilled(plan: Plan) -> Record:
+async def _of_own(plan: Plan) -> Record:
     """All that was seen, of a store in a folder that is gone afterwards. SIGTERM ends it as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with tempfile.TemporaryDirectory(prefix="quoin-drill-") as folder:
-        task = asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         async with OwnStore(Path(folder)) as store:
-            course = Course(store, plan)
-            with drill_screen.shown(course.record):
-                await course.run()
+            return await _drilled(store, plan)
+
+
+async def _of_running(plan: Plan, config: Path) -> Record:
+    return await _drilled(RunningStore(flags.load_or_exit(config), config), plan)
+
+
+async def _drilled(store: Store, plan: Plan) -> Record:
+    course = Course(store, plan)
+    with drill_screen.shown(course.record):
+        try:
+            await course.run()
+        except ExceptionGroup as group:
+            raise _first(group) from group
     return course.record
 
 
+def _first(group: ExceptionGroup) -> Exception:
+    """What went wrong first, of all that tasks of one group say."""
+    (first, *_) = group.exceptions
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
 def _faults(words: str) -> tuple[str, ...]:
-    found = tuple(words.split(","))
+    found = () if words == NO_FAULTS else tuple(words.split(","))
     if unknown := set(found) - FAULTS.keys():
         raise argparse.ArgumentTypeError(f"no fault {', '.join(sorted(unknown))}")
     return found

@@ -14,21 +14,23 @@ from s3d.drill.client import Client, LostError, RefusedError
 from s3d.drill.facts import Record, Sample, Strike
 from s3d.drill.faults import FAULTS
 from s3d.drill.healing import before, is_healed, states
-from s3d.drill.judgement import judge
+from s3d.drill.judgement import empty, judge
 from s3d.drill.load import Traffic, Worker
 from s3d.drill.model import Bodies, Model
-from s3d.drill.store import OwnStore
+from s3d.drill.port import Store, key_of
 from shardd.contract.blobs import NodeId
 
 SAMPLE_S: Final = 0.5
 HEAL_S_MAX: Final = 300.0
-BUCKET: Final = "drill"
 STATUS: Final = "/-/admin/status"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do: `faults` in turn over all nodes, `rounds` times; each lasts `hold_s`, after a quiet `quiet_s`."""
+    """What to do: `faults` in turn over all nodes, `rounds` times; each lasts `hold_s`, after a quiet `quiet_s`.
+
+    `key`: the access key to ask with, the cluster's first without it.
+    """
 
     faults: tuple[str, ...]
     rounds: int = 1
@@ -36,13 +38,14 @@ class Plan:
     hold_s: float = 5.0
     quiet_s: float = 5.0
     seed: int = 0
+    key: str | None = None
 
 
 class Course:
-    """One drill of a store of its own. `record` grows while it runs, for whoever shows it."""
+    """One drill of a store that runs. `record` grows while it runs, for whoever shows it."""
 
-    def __init__(self, store: OwnStore, plan: Plan) -> None:
-        self.record = Record("a store of its own", plan.seed, plan.clients)
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self.record = Record(store.title, plan.seed, plan.clients)
         self._store, self._plan = store, plan
         self._origin_s = time.monotonic()
         self._status: Mapping[str, Any] | None = None  # what a gateway said last
@@ -50,14 +53,19 @@ class Course:
         self._endpoints = [store.cluster.endpoint(entry) for entry in store.cluster.nodes]
 
     async def run(self) -> None:
-        """The whole course. Raises StartError where a node does not come back."""
-        async with Client(self._store.key) as client:
-            made = await client.request("PUT", f"{self._endpoints[0]}/{BUCKET}")
-            assert made.status == 200, made
+        """The whole course. The bucket that it makes is gone at the end.
+
+        Raises StartError, NoProcessError, LostError, RefusedError where the store or a node cannot be drilled.
+        """
+        cluster, bucket = self._store.cluster, f"quoin-drill-{self._plan.seed}"
+        async with Client(key_of(cluster, self._plan.key), authority=cluster.gateway.tls_authority) as client:
+            made = await client.request("PUT", f"{self._endpoints[0]}/{bucket}")
+            if made.status != 200:
+                raise RefusedError(f"PUT /{bucket} {made.status} {made.code}")
             traffic = Traffic(
                 client,
                 self._endpoints,
-                BUCKET,
+                bucket,
                 Model(Bodies(self._plan.seed)),
                 self.record,
                 origin_s=self._origin_s,
@@ -69,11 +77,14 @@ class Course:
                         if not await self._strike(fault, node):
                             break
                 await judge(traffic)
-        self.record.took_s = self._now_s()
+            self.record.took_s = self._now_s()
+            await empty(traffic)
 
     def _strikes(self) -> list[tuple[str, NodeId]]:
         """All nodes in turn; the next round begins with the next fault, so that each node meets each."""
         faults, nodes = self._plan.faults, self._store.nodes
+        if not faults:
+            return []
         return [
             (faults[(turn + at) % len(faults)], node)
             for turn in range(self._plan.rounds)

@@ -1,4 +1,4 @@
-"""Owns what a drill does to a node of its own store: struck, then mended; never judges what came of it."""
+"""Owns what a drill does to a node: struck, then mended; never judges what came of it."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from s3d.drill.healing import Damage
-from s3d.drill.store import OwnStore
+from s3d.drill.port import Store
 from shardd.contract.blobs import NodeId
 
 FLIPS: Final = 200
@@ -22,44 +22,46 @@ SUFFIX: Final = "*.segment"
 class Fault:
     """`strike` breaks a node, `mend` gives back what was taken; healing is the store's own work.
 
-    `damage` says what the node comes back with.
+    `damage` says what the node comes back with. `harmless`: it takes nothing from the node's disk, so that it may
+    strike a store that holds what somebody wants.
     """
 
-    strike: Callable[[OwnStore, NodeId], Awaitable[None]]
-    mend: Callable[[OwnStore, NodeId], Awaitable[None]]
+    strike: Callable[[Store, NodeId], Awaitable[None]]
+    mend: Callable[[Store, NodeId], Awaitable[None]]
     damage: Damage = Damage.AWAY
+    harmless: bool = True
 
 
-async def _kill(store: OwnStore, node: NodeId) -> None:
+async def _kill(store: Store, node: NodeId) -> None:
     await store.kill(node)
 
 
-async def _stop(store: OwnStore, node: NodeId) -> None:
+async def _stop(store: Store, node: NodeId) -> None:
     await store.stop(node)
 
 
-async def _start(store: OwnStore, node: NodeId) -> None:
+async def _start(store: Store, node: NodeId) -> None:
     await store.start(node)
 
 
-async def _pause(store: OwnStore, node: NodeId) -> None:
+async def _pause(store: Store, node: NodeId) -> None:
     os.kill(store.shard_server_of(node), signal.SIGSTOP)
 
 
-async def _resume(store: OwnStore, node: NodeId) -> None:
+async def _resume(store: Store, node: NodeId) -> None:
     os.kill(store.shard_server_of(node), signal.SIGCONT)
 
 
-async def _wipe(store: OwnStore, node: NodeId) -> None:
+async def _wipe(store: Store, node: NodeId) -> None:
     await store.kill(node)
     await asyncio.to_thread(shutil.rmtree, store.folder_of(node))
 
 
-async def _corrupt(store: OwnStore, node: NodeId) -> None:
+async def _corrupt(store: Store, node: NodeId) -> None:
     await asyncio.to_thread(flip, store.folder_of(node), random.SystemRandom())
 
 
-async def _nothing(store: OwnStore, node: NodeId) -> None:
+async def _nothing(store: Store, node: NodeId) -> None:
     """What was flipped stays flipped."""
 
 
@@ -82,6 +84,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "kill": Fault(_kill, _start),
     "stop": Fault(_stop, _start),
     "pause": Fault(_pause, _resume),
-    "wipe": Fault(_wipe, _start, Damage.EMPTY),
-    "corrupt": Fault(_corrupt, _nothing, Damage.ROTTEN),
+    "wipe": Fault(_wipe, _start, Damage.EMPTY, harmless=False),
+    "corrupt": Fault(_corrupt, _nothing, Damage.ROTTEN, harmless=False),
 }

@@ -27,6 +27,15 @@ async def judge(traffic: Traffic) -> None:
         traffic.record.findings += traffic.model.judge_list(listed, "")
 
 
+async def empty(traffic: Traffic) -> None:
+    """Takes away all that the drill wrote, and its bucket. Raises LostError, RefusedError."""
+    url = f"{traffic.endpoints[0]}/{traffic.bucket}"
+    for path in (*traffic.model.keys(), ""):
+        gone = await traffic.client.request("DELETE", f"{url}/{path}" if path else url)
+        if gone.status not in (204, 404):
+            raise RefusedError(f"DELETE {url}/{path} {gone.status} {gone.code}")
+
+
 async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], deadline_s: float) -> None:
     for key, endpoint in places:
         body = await _persistent_get(traffic, endpoint, key, deadline_s)

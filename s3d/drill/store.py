@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from s3d.drill.client import Key
 from s3d.drill.processes import command_line, descendants
+from s3d.drill.running import SHARD_SERVER, NoProcessError
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import Cluster
 from shardd.contract.cluster_file import load
@@ -37,6 +37,8 @@ class StartError(QuoinError):
 class OwnStore:
     """Five nodes in `folder`, RS(3,2). Leaves no process behind when it is left."""
 
+    title = "a store of its own"
+
     def __init__(self, folder: Path) -> None:
         self._log = folder / "log"
         self._config = folder / "cluster.toml"
@@ -60,26 +62,17 @@ class OwnStore:
         """All of them, whether they run or not."""
         return tuple(entry.id for entry in self.cluster.nodes)
 
-    @property
-    def key(self) -> Key:
-        """The administrator's, which the first start made."""
-        words = (self.cluster.secrets_path / "admin-credentials").read_text().split()
-        access, secret = (
-            words[words.index(f"aws_{name}") + 2] for name in ("access_key_id", "secret_access_key")
-        )
-        return Key(access, secret, self.cluster.region)
-
     def folder_of(self, node: NodeId) -> Path:
         """Where a node keeps its shards."""
         return self.cluster.node(node).path
 
     def shard_server_of(self, node: NodeId) -> int:
-        """The process id of a node's shard server. Raises StartError where it has none."""
+        """The process id of a node's shard server. Raises NoProcessError."""
         launcher = self._launchers.get(node)
         for pid in descendants(launcher.pid) if launcher else ():
-            if "shardd.daemon" in command_line(pid):
+            if SHARD_SERVER in command_line(pid):
                 return pid
-        raise StartError(f"node {node} has no shard server")
+        raise NoProcessError(f"node {node} has no shard server")
 
     async def start(self, *nodes: NodeId) -> None:
         """Starts these nodes and waits until each says `ready`. Raises StartError."""
