@@ -10,6 +10,7 @@ from s3d.metadata.log import Log
 from s3d.metadata.rows import UploadRow
 from s3d.metadata.view import Damaged
 from shardd.contract.blobs import new_blob_id
+from shardd.contract.cluster import GatewayConfig
 
 PAGE_ROWS = 64  # uploads that are looked at between two awaits
 LOOKS_A_LIFE = 100  # so that an upload outlives its time by one percent
@@ -25,11 +26,12 @@ class Expiry:
     """Aborts, as a client would, what has expired. `damaged` is told of rows that are not sound."""
 
     def __init__(
-        self, states: States, log: Log, *, life_us: int, now_us: Callable[[], int], damaged: Damaged
+        self, states: States, log: Log, *, config: GatewayConfig, now_us: Callable[[], int], damaged: Damaged
     ) -> None:
         self._states = states
         self._log = log
-        self._life_us = life_us
+        self._life_us = int(config.upload_life_s * 1e6)
+        self._grace_us = int(config.condemned_grace_s * 1e6)
         self._now_us = now_us
         self._damaged = damaged
         self._due_us = 0
@@ -63,6 +65,7 @@ class Expiry:
                 key=named.key,
                 upload=named.row.upload,
                 incarnation=named.incarnation,
+                grace_us=self._grace_us,
             )
             for named in old
             if named.incarnation in buckets

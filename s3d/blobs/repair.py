@@ -87,8 +87,7 @@ class Repairer:
         self._bout = Bout()
         self._scan = _Scan()
         self._damaged: set[bytes] = set()
-        life_us = int(config.upload_life_s * 1e6)
-        self._expiry = Expiry(states, log, life_us=life_us, now_us=now_us, damaged=self._pass_over)
+        self._expiry = Expiry(states, log, config=config, now_us=now_us, damaged=self._pass_over)
 
     async def run(self) -> None:
         """Until cancelled: a round every `repair_interval_s`."""

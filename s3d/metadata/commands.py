@@ -254,12 +254,16 @@ class CompleteUpload(Command, frozen=True, array_like=True, tag=True, kw_only=Tr
 
 
 class AbortUpload(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Forget an upload; its blobs are due at once. Errors: NoSuchBucket, NoSuchUpload."""
+    """Forget an upload; its blobs are condemned. Errors: NoSuchBucket, NoSuchUpload.
+
+    They have a grace like others: a part that was copied may be the blob of an object that somebody still reads.
+    """
 
     bucket: Name
     key: Key
     upload: Upload
     incarnation: Sequence = 0
+    grace_us: Time = 0
 
 
 AnyCommand = (

@@ -129,7 +129,7 @@ def _check_promises(call: Call, kind: str, *, size: int) -> None:
 
 
 async def abort_upload(call: Call) -> Reply:
-    """AbortMultipartUpload: what its parts stored is due to go at once."""
+    """AbortMultipartUpload: what its parts stored is condemned."""
     await call.apply(
         AbortUpload(
             call.store.write_id(call.now_us),
@@ -138,6 +138,7 @@ async def abort_upload(call: Call) -> Reply:
             key=call.key,
             upload=call.argument("uploadId"),
             incarnation=call.bucket.incarnation,
+            grace_us=call.store.grace_us,
         )
     )
     return no_content()

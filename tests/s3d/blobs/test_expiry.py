@@ -57,6 +57,7 @@ async def test_old_uploads_end_with_their_parts_and_young_ones_stay(cluster: Clu
     assert left(cluster) == ["young"]
     with cluster.state.view() as view:
         assert view.reads.count(tables.PARTS) == 0 and view.blob(b"b" * 16) is None
+        assert view.condemned_count() == 1 and not list(view.condemned(cluster.now_us)), "after a grace"
 
 
 async def test_what_follows_a_damaged_upload_ends_all_the_same(cluster: Cluster) -> None:

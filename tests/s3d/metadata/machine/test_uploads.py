@@ -94,13 +94,21 @@ def test_an_upload_that_is_not_there(story: Story) -> None:
     check(story.tables)
 
 
-def test_an_abort_condemns_at_once(story: Story) -> None:
+def test_an_abort_condemns_at_once_and_leaves_readers_of_a_copied_part_their_grace(story: Story) -> None:
     story.upload()
     story.part("u", 1)
-    story.part("u", 2)
-    assert story.tell(commands.AbortUpload, bucket="b", key=b"k", upload="u").error == ""
-    due = [row.blob for _, row in story.view.condemned(story.told[-1].time_us)]
-    assert due == [blob_id(1), blob_id(2)]
+    sequence = story.put(b"source").index
+    bucket = story.view.bucket("b")
+    assert bucket is not None
+    source = {"source_incarnation": bucket.incarnation, "source_key": b"source", "source_sequence": sequence}
+    said = {"bucket": "b", "key": b"k", "upload": "u", "number": 2}
+    assert story.tell(commands.CopyPart, **said, **source).error == ""
+    story.delete(b"source")
+    assert story.tell(commands.AbortUpload, bucket="b", key=b"k", upload="u", grace_us=60).error == ""
+    now_us = story.told[-1].time_us
+    assert sorted(story.condemned()) == [blob_id(1), blob_id(2)]
+    assert [row.blob for _, row in story.view.condemned(now_us + 59)] == []
+    assert [row.blob for _, row in story.view.condemned(now_us + 60)] == [blob_id(1), blob_id(2)]
     assert story.part("u", 3).error == "NoSuchUpload"
     check(story.tables)
 
