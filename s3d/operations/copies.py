@@ -1,5 +1,6 @@
 """Owns CopyObject, and the finding of what a copy copies: its source is authorised like any other read."""
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -124,13 +125,18 @@ async def _checksummed(call: Call, source: Source, attributes: Attributes) -> At
     digests = Digests(Claims(algorithm=ALGORITHMS[algorithm], computed=True))
     with call.store.state.view() as view:
         plan = plan_of(view, source.version, 0, source.version.size)
+    loop, coding = asyncio.get_running_loop(), call.store.blobs.resources.coding
     async with aclosing(read(call.store, plan)) as batches:
         async for batch in batches:
-            for piece in batch:
-                digests.update(piece)
+            await loop.run_in_executor(coding, _take, digests, batch)
     return msgspec.structs.replace(
         attributes, checksum_algorithm=algorithm, checksum_type=FULL_OBJECT, checksums=digests.check({})
     )
+
+
+def _take(digests: Digests, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        digests.update(piece)
 
 
 def _tags(call: Call, source: Source) -> dict[str, str]:

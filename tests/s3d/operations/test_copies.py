@@ -1,11 +1,13 @@
 """CopyObject and UploadPartCopy: bytes shared or moved, sources authorised, nothing decoded twice."""
 
+import threading
 from base64 import b64encode
 from hashlib import sha1
 
 import pytest
 
 from s3d.operations.copies import parse_copy_source
+from s3d.protocol.checksums import Digests
 from s3d.protocol.errors import S3Error
 from tests.s3d.live import Answer, Live
 
@@ -142,6 +144,19 @@ async def test_a_copy_has_the_checksum_that_is_asked_for(filled: Live) -> None:
     assert (head.headers["x-amz-checksum-sha1"], head.headers["x-amz-checksum-type"]) == (own, "FULL_OBJECT")
     unknown = await copy(filled, "/bucket/c", "/bucket/a", x_amz_checksum_algorithm="CRC16")
     assert (unknown.status, unknown.code) == (400, "InvalidRequest")
+
+
+async def test_the_checksum_of_a_copy_is_worked_out_beside_the_event_loop(
+    filled: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+
+    def update(self: Digests, data: bytes) -> None:
+        seen.add(threading.current_thread())
+
+    monkeypatch.setattr(Digests, "update", update)
+    await copy(filled, "/bucket/b", "/bucket/a", x_amz_checksum_algorithm="SHA1")
+    assert seen and threading.main_thread() not in seen
 
 
 async def test_the_parts_of_a_copy_with_another_checksum_have_none(filled: Live) -> None:
