@@ -117,7 +117,7 @@ class Gateway:
         )
         upkeep = Upkeep(
             blobs.resources,
-            ring,
+            membership,
             states=state,
             log=store.log,
             config=cluster.gateway,

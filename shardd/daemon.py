@@ -6,16 +6,18 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvloop
 
 from shardd.contract import flags
 from shardd.contract.cluster import Cluster, NodeConfig
-from shardd.contract.errors import ConfigurationError, QuoinError
+from shardd.contract.errors import ConfigurationError, QuoinError, StorageFailedError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import ShardStore
+from shardd.members import follow, members_of
 from shardd.scrubbing import Scrubbing
 from shardd.service import ShardService
 from shardd.transport import collector, holds, readiness
@@ -39,7 +41,7 @@ def main() -> int:
     )
     try:
         with _held(node):
-            uvloop.run(_serve(cluster, node))
+            uvloop.run(_serve(cluster, node, arguments.config))
     except (QuoinError, OSError) as error:
         log.error("%s", error)
         return flags.EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
@@ -59,7 +61,7 @@ def _held(node: NodeConfig) -> Iterator[None]:
             os.close(descriptor)
 
 
-async def _serve(cluster: Cluster, node: NodeConfig) -> None:
+async def _serve(cluster: Cluster, node: NodeConfig, config: Path) -> None:
     stopping = asyncio.Event()
     for number in flags.stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -74,22 +76,28 @@ async def _serve(cluster: Cluster, node: NodeConfig) -> None:
     )
     try:
         scrubbing = Scrubbing(store, node.path / SCRUB_FILE, limits=cluster.storage)
-        service = ShardService(store, scrubbing, cluster=identity.cluster)
+        service = ShardService(store, scrubbing, cluster=identity.cluster, give_up=stopping.set)
         endpoint = ServerEndpoint(
             load_engine(cluster.quic.engine),
             EngineSettings(identity, cluster.quic.max_datagram_size, node.id),
-            members=frozenset(entry.id for entry in cluster.nodes),
+            members=members_of(cluster),
             handler=service.handle,
         )
         endpoint.listen(node.host, node.port)
         collector.quieten()
         readiness.announce()
         log.info("serving on %s:%d", node.host, node.port)
-        collecting = asyncio.create_task(collector.collect(), name="collector")
+        behind = [
+            asyncio.create_task(collector.collect(), name="collector"),
+            asyncio.create_task(follow(endpoint, config), name="members"),
+        ]
         await stopping.wait()
-        collecting.cancel()
+        for task in behind:
+            task.cancel()
         await endpoint.close(grace_s=STOP_GRACE_S)
         await service.stop()
+        if store.needs_restart:
+            raise StorageFailedError("the index cannot be used any longer: the next start makes it anew")
     finally:
         store.close()
 

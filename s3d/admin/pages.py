@@ -1,11 +1,11 @@
-"""Owns what a gateway says about itself and its cluster under /-/, where no bucket can be; never changes anything."""
+"""Owns what a gateway says about itself and its cluster under /-/, where no bucket can be; never what is ordered."""
 
 import json
 from collections.abc import Iterable
 from typing import Final
 
 from s3d.access.policy import Resource, evaluate
-from s3d.admin import metrics
+from s3d.admin import metrics, orders
 from s3d.admin.counters import Counters
 from s3d.admin.explain import explain
 from s3d.admin.status import STANDS_STILL_S, cluster_status
@@ -17,6 +17,7 @@ from s3d.protocol.signature import Verifier
 from shardd.contract.blobs import NodeId
 
 RETRY_AFTER_S: Final = 2
+ADMIN: Final = "/-/admin/"
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -33,6 +34,11 @@ class Pages:
     async def answer(self, method: str, target: str, headers: RawHeaders) -> Reply:
         """The page that `target` names. Raises S3Error: MethodNotAllowed, NoSuchKey, AccessDenied and its kin."""
         path = target.partition("?")[0]
+        order = path.removeprefix(ADMIN)
+        if method == "POST" and order in orders.PERMISSIONS:
+            request = _request(method, target, headers)
+            self._require(orders.PERMISSIONS[order], request)
+            return _json(await orders.obey(self._store, order, request.target.query))
         if method not in ("GET", "HEAD"):
             raise S3Error("MethodNotAllowed", Method=method)
         match path:

@@ -55,9 +55,14 @@ def compare(
     unnamed: dict[bytes, Places] = {}
     for blob, shard in sorted(there.keys() - named.keys()):
         row = rows.get(blob)
-        if _begun_ms(blob) < begun_before_ms if row is None else not row.filed:
+        if begun_ms(blob) < begun_before_ms if row is None else not row.filed:
             unnamed[blob] = (*unnamed.get(blob, ()), (int(node), shard, there[blob, shard][2]))
     return Findings(tuple(missing), unnamed)
+
+
+def begun_ms(blob: bytes) -> int:
+    """When the upload of a blob began (milliseconds since 1970), by its UUIDv7."""
+    return int.from_bytes(blob[:6], "big")
 
 
 def is_whole(stat: Stat, *, extents: int, generation: int) -> bool:
@@ -73,7 +78,3 @@ def _before_last(lines: Sequence[Line]) -> bytes:
 
 def _has(line: Line | None, generation: int) -> bool:
     return line is not None and line[5] and line[2] >= generation
-
-
-def _begun_ms(blob: bytes) -> int:
-    return int.from_bytes(blob[:6], "big")

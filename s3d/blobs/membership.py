@@ -60,7 +60,7 @@ class Membership:
     ) -> None:
         self.members: tuple[Member, ...] = ()
         self._fleet = fleet
-        self._ring = ring
+        self.ring = ring
         self._states = states
         self._connect = connect
         self._clients: dict[NodeId, Connection] = {}
@@ -81,7 +81,7 @@ class Membership:
         self._fleet.retire(member.node for member in members if not member.active)
         if _placing(members) != _placing(self.members):
             active = [member.config for member in members if member.active]
-            self._ring.adopt(await asyncio.to_thread(Ring, active))
+            self.ring.adopt(await asyncio.to_thread(Ring, active))
         for node in known.keys() - {member.node for member in members}:
             self._fleet.dismiss(node)
             await self._clients.pop(node).close()

@@ -5,13 +5,14 @@ import secrets
 from collections.abc import Callable
 
 from s3d.blobs.lease import Lease
+from s3d.blobs.membership import Membership
+from s3d.blobs.rebalance import JOB, Rebalancer
 from s3d.blobs.reconcile import Reconciler
 from s3d.blobs.repair import Repairer
 from s3d.blobs.resources import Resources
 from s3d.blobs.states import States
 from s3d.blobs.suspects import Suspects
 from s3d.metadata.log import Log
-from s3d.placement.ring import Ring
 from shardd.contract.cluster import GatewayConfig
 
 
@@ -24,7 +25,7 @@ class Upkeep:
     def __init__(
         self,
         resources: Resources,
-        ring: Ring,
+        membership: Membership,
         *,
         states: States,
         log: Log,
@@ -39,7 +40,7 @@ class Upkeep:
 
         self._repairer = Repairer(
             resources,
-            ring,
+            membership.ring,
             states=states,
             log=log,
             config=config,
@@ -50,16 +51,27 @@ class Upkeep:
         self._reconciler = Reconciler(
             resources.fleet, states=states, log=log, lease_for=lease_for, config=config, now_us=now_us
         )
+        self._rebalancer = Rebalancer(
+            resources,
+            membership,
+            states=states,
+            log=log,
+            config=config,
+            lease=lease_for(JOB),
+            now_us=now_us,
+        )
 
     async def run(self) -> None:
         """All jobs, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repairer.run(), name="repair")
             group.create_task(self._reconciler.run(), name="reconcile")
+            group.create_task(self._rebalancer.run(), name="rebalance")
 
     def counts(self) -> dict[str, int]:
         """How often each thing was done since the process began, by the name that its counter has."""
         repaired, reconciled = self._repairer.counters, self._reconciler.counters
+        moved = self._rebalancer.counters
         return {
             "suspect_shards": repaired.suspect_shards,
             "mended_blobs": repaired.mended_blobs,
@@ -69,4 +81,7 @@ class Upkeep:
             "reconciled_nodes": reconciled.passes,
             "missing_shards": reconciled.missing_shards,
             "unnamed_shards": reconciled.unnamed_shards,
+            "moved_shards": moved.moved_shards,
+            "moved_bytes": moved.moved_bytes,
+            "failed_moves": moved.failed_moves,
         }

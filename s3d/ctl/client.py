@@ -35,6 +35,7 @@ def ask(
 ) -> Any:
     """The JSON document at `path` (as /-/admin/status) of the first of `nodes` whose gateway answers.
 
+    What orders something has its method in front: "POST /-/admin/nodes/drain?node=6".
     A query on it has its names in order, and is encoded as SigV4 wants it. A gateway that is silent for `within_s` is
     passed over.
 
@@ -58,10 +59,10 @@ def _ask(cluster: Cluster, node: NodeConfig, *, key: AuthConfig, path: str, with
         else:
             connection.connect()
         connection.sock.settimeout(within_s)
-        headers = signed_headers(
-            key, cluster.region, path, host=f"{node.host}:{node.s3_port}", now_s=time.time()
-        )
-        connection.request("GET", path, headers=headers)
+        host = f"{node.host}:{node.s3_port}"
+        headers = signed_headers(key, cluster.region, path, host=host, now_s=time.time())
+        method, _, target = path.rpartition(" ")
+        connection.request(method or "GET", target, headers=headers)
         reply = connection.getresponse()
         body = reply.read(REPLY_SIZE_MAX)
     except http.client.HTTPException as error:
@@ -86,12 +87,13 @@ def _secured(cluster: Cluster, node: NodeConfig) -> ssl.SSLSocket:
 
 
 def signed_headers(key: AuthConfig, region: str, path: str, *, host: str, now_s: float) -> dict[str, str]:
-    """The headers of a GET of `path`, with its query, signed with `key` (AWS SigV4). `now_s` is Unix time."""
+    """The headers of a request of `path`, as `ask` takes it, signed with `key` (AWS SigV4). `now_s` is Unix time."""
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
     scope = f"{date[:8]}/{region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
     lines = f"host:{host}\nx-amz-content-sha256:{_NOTHING}\nx-amz-date:{date}\n"
-    path, _, query = path.partition("?")
-    canonical = f"GET\n{path}\n{query}\n{lines}\n{_SIGNED}\n{_NOTHING}"
+    method, _, target = path.rpartition(" ")
+    path, _, query = target.partition("?")
+    canonical = f"{method or 'GET'}\n{path}\n{query}\n{lines}\n{_SIGNED}\n{_NOTHING}"
     secret = sigv4.signing_key(key.secret_access_key, scope)
     signature = sigv4.sign(secret, sigv4.string_to_sign(canonical, amz_date=date, scope=scope))
     return {

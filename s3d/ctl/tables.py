@@ -1,6 +1,6 @@
 """Owns what a terminal shows of a cluster: tables, sizes and times for people; programs take the JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -46,6 +46,19 @@ def progress(job: Mapping[str, Any]) -> str:
     if job["mb_per_s"]:
         said += f", {job['mb_per_s']:g} MB/s"
     return said if job["left_s"] is None else f"{said}, {job['left_s']:.0f} s left"
+
+
+def show_members(members: Iterable[Mapping[str, Any]], others: Iterable[str]) -> None:
+    """One line a member, and the nodes that the file has beside them."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("node", "address", "zone", "member", "state"):
+        table.add_column(title)
+    for node in members:
+        address = f"{node['host']}:{node['port']}"
+        table.add_row(str(node["id"]), address, node["zone"] or "-", node["membership"], node["state"])
+    for other in others:
+        table.add_row(other, "-", "-", "not added", "-")
+    Console().print(table)
 
 
 def nodes_table(status: Mapping[str, Any]) -> Table:

@@ -39,6 +39,7 @@ from s3d.metadata.upkeep_commands import (
     Relocate as Relocate,
     SaveJob as SaveJob,
     SetNodeState as SetNodeState,
+    StopJob as StopJob,
     Swept as Swept,
     SweptItem as SweptItem,
     TakeLease as TakeLease,
@@ -293,6 +294,7 @@ AnyCommand = (
     | SetNodeState
     | TakeLease
     | SaveJob
+    | StopJob
 )
 
 

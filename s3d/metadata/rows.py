@@ -273,6 +273,7 @@ class JobRow(Row, frozen=True, array_like=True):
     found: int = 0
     finished: bool = False
     moved_bytes: int = 0
+    stopped: bool = False  # by an operator, until it is started again
 
 
 class AppliedRow(Row, frozen=True, array_like=True):

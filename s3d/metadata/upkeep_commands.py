@@ -116,8 +116,15 @@ class TakeLease(Command, frozen=True, array_like=True, tag=True, kw_only=True):
 
 
 class SaveJob(Command, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Keep how far `job` has come. OperationAborted: its lease is another's, who goes on from what was kept."""
+    """Keep how far `job` has come; that it is stopped, StopJob alone says. OperationAborted: its lease is another's."""
 
     job: Name
     holder: Holder
     row: JobRow
+
+
+class StopJob(Command, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Have nobody do `job` from now on, or let it go on. No errors: an operator's word stands above every lease."""
+
+    job: Name
+    stopped: bool

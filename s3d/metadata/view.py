@@ -152,6 +152,10 @@ class View:
         for blob, raw in self.reads.scan(tables.BLOBS, after + b"\0", b""):
             yield blob, decode_row(BlobRow, blob, raw)
 
+    def blobs_count(self) -> int:
+        """How many blobs there are."""
+        return self.reads.count(tables.BLOBS)
+
     def condemned_blob(self, blob: bytes) -> bool:
         """Whether a blob is condemned and not yet swept."""
         return self.reads.get(tables.CONDEMNED_BLOBS, blob) is not None

@@ -58,7 +58,8 @@ def environment() -> dict[str, str]:
 class Cluster:
     """Nodes on this machine: one launcher and process group for each, or one for all of them (`together`).
 
-    `settings` is TOML that is added to the file: tables such as [gateway], [[auth]], [[buckets]].
+    `settings` is TOML that is added to the file: tables such as [gateway], [[auth]], [[buckets]]. `apart`: each node
+    has an address of its own, 127.0.0.2 the first.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class Cluster:
         together: bool = False,
         workers: int = 1,
         settings: str = "",
+        apart: bool = False,
     ) -> None:
         self.folder, self.together = folder, together
         self.program = ROOT / "bin/s3d"
+        self.apart = apart
         self.nodes = tuple(range(1, nodes + 1))
         self.ports = dict(zip(self.nodes, free_ports(socket.SOCK_DGRAM, nodes), strict=True))
         self.s3_ports = dict(zip(self.nodes, free_ports(socket.SOCK_STREAM, nodes), strict=True))
@@ -82,12 +85,31 @@ class Cluster:
         self._launchers: dict[int, subprocess.Popen[bytes]] = {}
         self._clients: list[Any] = []
         text = f'version = "1.0"\n[rs]\ndata = {data}\nparity = {parity}\n'
+        self._workers = workers
+        self._head, self._settings = text, settings
+        self._write()
+
+    def extend(self) -> int:
+        """Adds an entry for one more node to the file; its id. It runs once it is started."""
+        node = len(self.nodes) + 1
+        self.nodes = (*self.nodes, node)
+        [self.ports[node]] = free_ports(socket.SOCK_DGRAM, 1)
+        [self.s3_ports[node]] = free_ports(socket.SOCK_STREAM, 1)
+        self._write()
+        return node
+
+    def host(self, node: int) -> str:
+        """Where a node listens: an address of its own where the nodes are `apart`."""
+        return f"127.0.0.{node + 1}" if self.apart else "127.0.0.1"
+
+    def _write(self) -> None:
+        text = self._head
         for node in self.nodes:
             text += (
-                f'[[nodes]]\nid = {node}\nhost = "127.0.0.1"\nport = {self.ports[node]}\n'
-                f's3_port = {self.s3_ports[node]}\npath = "node-{node}"\nworkers = {workers}\n'
+                f'[[nodes]]\nid = {node}\nhost = "{self.host(node)}"\nport = {self.ports[node]}\n'
+                f's3_port = {self.s3_ports[node]}\npath = "node-{node}"\nworkers = {self._workers}\n'
             )
-        self.config.write_text(text + settings)
+        self.config.write_text(text + self._settings)
 
     @classmethod
     def create(cls, folder: Path, **options: Any) -> Self:
@@ -159,7 +181,7 @@ class Cluster:
 
     def endpoint(self, node: int = 1) -> str:
         """The URL of a node's gateway."""
-        return f"http://127.0.0.1:{self.s3_ports[node]}"
+        return f"http://{self.host(node)}:{self.s3_ports[node]}"
 
     def gateway_pids(self, node: int) -> list[int]:
         """The gateway processes of a node."""

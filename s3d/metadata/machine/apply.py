@@ -30,6 +30,7 @@ from s3d.metadata.commands import (
     Relocate,
     SaveJob,
     SetNodeState,
+    StopJob,
     Swept,
     TakeLease,
 )
@@ -69,6 +70,7 @@ HANDLERS: dict[type[Command], Handler] = {
     SetNodeState: nodes.set_node_state,
     TakeLease: jobs.take_lease,
     SaveJob: jobs.save_job,
+    StopJob: jobs.stop_job,
 }
 # What a refused command must still do: the shards that it brought along are named by no row.
 REFUSALS: dict[type[Command], Callable[[Step, Any], None]] = {

@@ -77,7 +77,7 @@ ROWS: dict[str, rows.Row] = {
     "condemned-blob": rows.CondemnedBlobRow(TIME_US),
     "node": rows.NodeRow(5, OTHER, TIME_US, "10.0.0.5", 9_995, 8_085, "east", "draining", TIME_US + 2),
     "lease": rows.LeaseRow(OTHER, TIME_US),
-    "job": rows.JobRow(OTHER, TIME_US, TIME_US + 1, BLOB + b"\x04", 7, 9, 2, True, 11),
+    "job": rows.JobRow(OTHER, TIME_US, TIME_US + 1, BLOB + b"\x04", 7, 9, 2, True, 11, True),
     "applied": rows.AppliedRow(OTHER, 1 << 40),
 }
 
@@ -198,6 +198,7 @@ COMMANDS: dict[str, commands.Command] = {
     "condemn": commands.Condemn(WRITE_ID, TIME_US, blob=BLOB, places=((1, 0, 0),), grace_us=9),
     "condemn-unnamed": commands.CondemnUnnamed(WRITE_ID, TIME_US, blob=BLOB, places=((1, 0, 3),), grace_us=9),
     "take-lease": commands.TakeLease(WRITE_ID, TIME_US, job="repair", holder=OTHER, until_us=TIME_US + 9),
+    "stop-job": commands.StopJob(WRITE_ID, TIME_US, job="rebalance", stopped=True),
     "save-job": commands.SaveJob(
         WRITE_ID,
         TIME_US,

@@ -1,0 +1,231 @@
+"""Owns the moving of shards after a change of the members: when a pass over all blobs is due, and the pass.
+
+Copy, swap the placement in the row, and the row's command condemns what was left behind: a reader that began before
+finds it until the grace is over.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from s3d.blobs.comparing import begun_ms
+from s3d.blobs.lease import Lease
+from s3d.blobs.membership import Member, Membership, member_of
+from s3d.blobs.mending import Mending, mend
+from s3d.blobs.moving import moves
+from s3d.blobs.pace import Pace
+from s3d.blobs.resources import Resources
+from s3d.blobs.states import States
+from s3d.metadata.commands import Relocate, SaveJob
+from s3d.metadata.log import Log
+from s3d.metadata.rows import BlobRow, JobRow
+from s3d.metadata.view import View
+from shardd.contract.blobs import BlobId, new_blob_id
+from shardd.contract.cluster import GatewayConfig
+from shardd.contract.errors import QuoinError
+
+JOB: Final = "rebalance"
+INTERVAL_S: Final = 1.0  # between looks at whether a pass is due
+PAGE_ROWS: Final = 128  # of the state: some ms between two awaits
+REST_TURNS: Final = 4  # times as long as a look at rows is left to requests before the next
+MOVED_AT_ONCE: Final = 8
+SAVED_EVERY_US: Final = 2_000_000  # so much is gone over again at most after a crash
+AGAIN_US: Final = 3_000_000  # after a pass that left something, for nodes that were down
+DRAINED_AGAIN_US: Final = 20_000_000  # uploads that began before a node was drained may yet end on it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RebalanceCounters:
+    """What was done since the process began."""
+
+    moved_shards: int = 0
+    moved_bytes: int = 0
+    failed_moves: int = 0
+
+
+def due(job: JobRow | None, members: Sequence[Member], now_us: int) -> JobRow | None:
+    """The pass that these members need now, a new one or one to go on with; None where they need none.
+
+    A pass for each change of the members, until one has left nothing; and again while nodes are drained.
+    """
+    subject = _subject(members)
+    fresh = JobRow(subject, now_us, now_us)
+    if job is None:
+        return fresh if any(member.joined_us or not member.active for member in members) else None
+    if job.stopped:
+        return None
+    if job.subject != subject:
+        return fresh
+    if not job.finished:
+        return job if job.cursor or now_us - job.updated_us >= AGAIN_US else None
+    drains = any(not member.active for member in members)
+    return fresh if drains and now_us - job.updated_us >= DRAINED_AGAIN_US else None
+
+
+def _subject(members: Sequence[Member]) -> bytes:
+    """What a pass is about: who is a member, and how."""
+    facts = [(member.node, member.zone, member.state, member.joined_us) for member in members]
+    return sha256(msgspec.msgpack.encode(facts)).digest()[:16]
+
+
+class Rebalancer:
+    """Runs in every gateway; the one that holds `lease` moves shards."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        membership: Membership,
+        *,
+        states: States,
+        log: Log,
+        config: GatewayConfig,
+        lease: Lease,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.counters = RebalanceCounters()
+        self._resources = resources
+        self._membership = membership
+        self._states = states
+        self._log = log
+        self._lease = lease
+        self._grace_us = int(config.condemned_grace_s * 1e6)
+        self._pace = Pace(config.repair_mb_per_s * 1e6, resources.foreground)
+        self._now_us = now_us
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.round()
+            except* (QuoinError, OSError) as faults:
+                log.info("rebalance: %s", faults.exceptions)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def round(self) -> None:
+        """A pass, where one is due and this process gets to do it. What stops it in the middle is met again."""
+        with self._states.view() as view:
+            job = self._due(view)
+        if job is None or not await self._lease.hold():
+            return
+        try:
+            await self._walk(job)
+        finally:
+            await self._lease.give_up()
+
+    def _due(self, view: View) -> JobRow | None:
+        members = tuple(member_of(row) for row in view.nodes() if row.member)
+        if members != self._membership.members:
+            return None  # this process does not follow them yet
+        job = due(view.job(JOB), members, self._now_us())
+        return job and msgspec.structs.replace(job, total=view.blobs_count())
+
+    async def _walk(self, job: JobRow) -> None:
+        """One pass, from the job's cursor on: the blob behind which it goes on."""
+        loop = asyncio.get_running_loop()
+        left = saved_us = 0
+        while not job.finished:
+            started_s = loop.time()
+            with self._states.view() as view:
+                if self._is_over(view, job):
+                    return
+                rows = list(islice(view.blobs(job.cursor), PAGE_ROWS))
+            plans, waiting = self._plans(rows)
+            looked_s = loop.time() - started_s
+            before = self.counters.moved_shards, self.counters.moved_bytes
+            failed = await self._move_all(plans)
+            if failed is None:
+                return
+            left += waiting + failed
+            ended = len(rows) < PAGE_ROWS
+            job = msgspec.structs.replace(
+                job,
+                cursor=b"" if ended else rows[-1][0],
+                done=job.done + len(rows),
+                found=job.found + self.counters.moved_shards - before[0],
+                moved_bytes=job.moved_bytes + self.counters.moved_bytes - before[1],
+                updated_us=self._now_us(),
+                finished=ended and not left,
+            )
+            if ended or job.updated_us - saved_us >= SAVED_EVERY_US:
+                saved_us = job.updated_us
+                await self._save(msgspec.structs.replace(job, done=0) if ended and left else job)
+            if ended:
+                return
+            await asyncio.sleep(looked_s * REST_TURNS)
+
+    def _is_over(self, view: View, job: JobRow) -> bool:
+        """Was the pass stopped, or have the members changed?"""
+        kept = view.job(JOB)
+        return (kept is not None and kept.stopped) or job.subject != _subject(self._membership.members)
+
+    def _plans(self, rows: Sequence[tuple[bytes, BlobRow]]) -> tuple[list[Mending], int]:
+        """What can be moved now of these blobs; and how many others wait for nodes, or to be repaired first."""
+        members, ring = self._membership.members, self._membership.ring
+        active = {member.node for member in members if member.active}
+        writable = self._resources.fleet.writable()
+        plans, waiting = [], 0
+        for blob, row in rows:
+            made_us = begun_ms(blob) * 1_000
+            newcomers = {member.node for member in members if member.joined_us > made_us}
+            if not newcomers and all(node in active for node, _ in row.shards):
+                continue
+            wanted = moves(row, walk=ring.walk(blob), newcomers=newcomers)
+            now = {} if row.filed else {shard: node for shard, node in wanted.items() if node in writable}
+            waiting += len(now) < len(wanted)
+            if now:
+                plans.append(Mending(BlobId(blob), row, now, frozenset(), complete=True))
+        return plans, waiting
+
+    async def _move_all(self, plans: Sequence[Mending]) -> int | None:
+        """Move them, some at a time: how many could not be; None where this process is not to go on."""
+        work, failed = iter(plans), self.counters.failed_moves
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._work_off(work)) for _ in range(min(len(plans), MOVED_AT_ONCE))]
+        return self.counters.failed_moves - failed if all(task.result() for task in tasks) else None
+
+    async def _work_off(self, plans: Iterator[Mending]) -> bool:
+        for mending in plans:
+            with self._states.view() as view:
+                kept = view.job(JOB)
+            if (kept is not None and kept.stopped) or not await self._lease.hold():
+                return False
+            await self._move(mending)
+        return True
+
+    async def _move(self, mending: Mending) -> None:
+        try:
+            placement = await mend(self._resources, mending, self._pace)
+            now_us = self._now_us()
+            swap = Relocate(
+                self._write_id(),
+                now_us,
+                blob=mending.blob,
+                expected=mending.row.shards,
+                shards=placement,
+                grace_us=self._grace_us,
+            )
+            outcomes = await self._log.append([swap])
+        except* (QuoinError, OSError) as faults:
+            self.counters.failed_moves += 1
+            log.info("blob %s is not moved yet: %s", mending.blob.hex(), faults.exceptions)
+        else:
+            if outcomes[0].error:  # its shards were moved or complained of meanwhile
+                self.counters.failed_moves += 1
+                return
+            self.counters.moved_shards += len(mending.moves)
+            self.counters.moved_bytes += mending.moved_bytes
+
+    async def _save(self, job: JobRow) -> None:
+        save = SaveJob(self._write_id(), self._now_us(), job=JOB, holder=self._lease.holder, row=job)
+        await self._log.append([save])
+
+    def _write_id(self) -> bytes:
+        return new_blob_id(self._now_us() // 1_000)
