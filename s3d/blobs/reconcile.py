@@ -17,7 +17,7 @@ from s3d.blobs.lease import Lease
 from s3d.blobs.states import States
 from s3d.metadata.commands import Command, CondemnUnnamed, MarkDegraded, SaveJob
 from s3d.metadata.log import Log
-from s3d.metadata.rows import BlobRow, JobRow
+from s3d.metadata.rows import BlobRow, JobRow, RowError
 from s3d.placement.stripes import Layout
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import NodeId, new_blob_id
@@ -126,11 +126,11 @@ class Reconciler:
             after = job.cursor + b"\xff" if job.cursor else b""
             listed = (await self._fleet.list(node, after, PAGE_ROWS, deadline_s=DEADLINE_S)).shards
             started_s = loop.time()
-            with self._states.view() as view:
-                rows = dict(islice(view.blobs(job.cursor), PAGE_ROWS))
+            rows, damaged = self._rows(job.cursor)
             stop = stretch(listed, list(rows), lines_max=PAGE_ROWS, rows_max=PAGE_ROWS)
             oldest_ms = (self._now_us() - self._upload_life_us) // 1_000
-            findings = compare(node, listed, rows, stop=stop, begun_before_ms=oldest_ms)
+            known = [line for line in listed if line[0] not in damaged]
+            findings = compare(node, known, rows, stop=stop, begun_before_ms=oldest_ms)
             looked_s = loop.time() - started_s
             missing = await self._confirm(node, findings.missing, rows)
             await self._file(missing, findings)
@@ -149,6 +149,17 @@ class Reconciler:
             # Requests are served by the same loop.
             await asyncio.sleep(looked_s * REST_TURNS)
         self.counters.passes += job.finished
+
+    def _rows(self, after: bytes) -> tuple[dict[bytes, BlobRow], set[bytes]]:
+        """A page of blobs, and those on the way whose rows are damaged: nobody knows what these name, so it stays."""
+        damaged: set[bytes] = set()
+
+        def pass_over(blob: bytes, fault: RowError) -> None:
+            damaged.add(blob)
+            log.warning("what nodes have of blob %s is left as it is: %s", blob.hex(), fault)
+
+        with self._states.view() as view:
+            return dict(islice(view.blobs(after, damaged=pass_over), PAGE_ROWS)), damaged
 
     async def _confirm(
         self, node: NodeId, missing: Sequence[Place], rows: Mapping[bytes, BlobRow]

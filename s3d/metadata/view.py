@@ -147,10 +147,9 @@ class View:
         """The blob of that id; None once it is condemned."""
         return self.row(BlobRow, tables.BLOBS, blob)
 
-    def blobs(self, after: bytes = b"") -> Iterator[tuple[bytes, BlobRow]]:
-        """All blobs in order of id, from the one behind `after` on."""
-        for blob, raw in self.reads.scan(tables.BLOBS, after + b"\0", b""):
-            yield blob, decode_row(BlobRow, blob, raw)
+    def blobs(self, after: bytes = b"", *, damaged: Damaged = _raise) -> Iterator[tuple[bytes, BlobRow]]:
+        """All blobs in order of id, from the one behind `after` on. `damaged` as for `degraded`."""
+        return _sound(BlobRow, self.reads.scan(tables.BLOBS, after + b"\0", b""), damaged)
 
     def blobs_count(self) -> int:
         """How many blobs there are."""

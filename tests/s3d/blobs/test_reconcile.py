@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3d.blobs.reconcile import DAY_US, Reconciler, due
+from s3d.metadata import tables
 from s3d.metadata.rows import JobRow
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
@@ -155,3 +156,16 @@ async def test_what_a_killed_gateway_left_is_condemned_once_its_upload_cannot_be
     await cluster.repairer.round()
     assert cluster.shards() == 5
     assert await cluster.store.read(named.blob, cluster.row(named)) == bytes(10)
+
+
+async def test_a_damaged_row_keeps_the_shards_of_its_blob_and_stops_nothing_else(five: Reconciled) -> None:
+    cluster = five.cluster
+    stored = [await cluster.put(f"key-{number}", bytes(10)) for number in range(4)]
+    cluster.damage(tables.BLOBS, min(one.blob for one in stored))
+    cluster.now_us += PERIOD_US + int(UPLOAD_LIFE_S * 1e6)  # what no row names is old enough to go
+    await five.wipe(3)
+    await five.reconciler.round()
+    assert five.reconciler.counters.passes == 5
+    assert five.reconciler.counters.missing_shards == 3
+    assert five.reconciler.counters.unnamed_shards == 0
+    assert cluster.shards() == 4 * 4
