@@ -8,6 +8,7 @@ from shardd.transport.engine import EngineConnection, Sink
 from shardd.transport.native import Address
 
 ACK_WAIT_S = 0.02  # far below the delay that we announce to peers (max_ack_delay)
+TIMER_GRAIN_S = 0.001  # of uvloop, which rounds to the nearest and calls for less than half at once
 ACK_WAITS_BELOW_BYTES = 4_096  # more than this is a transfer, whose sender wants to hear soon
 
 
@@ -95,7 +96,8 @@ class Channel:
                 return
             self._timer.cancel()
         self._timer_at_s = due_s
-        self._timer = self._loop.call_at(due_s, self._fire)
+        # Rounded up: what is called before its time can but ask again, hundreds of times within one grain.
+        self._timer = self._loop.call_at(due_s + TIMER_GRAIN_S / 2, self._fire)
 
     def _fire(self) -> None:
         """Where this process was late, what the timer waits for has come already: it would repeat what is not lost."""
