@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any, Final
 
-from s3d.drill.client import Client, RefusedError
+from s3d.drill.client import Client, insist
 from s3d.drill.linearizability import Call, UndecidedError, Violation, violations
 from s3d.drill.port import key_of
 from s3d.drill.recording import PREFIX, History, Recording, record
@@ -50,15 +50,12 @@ async def _recorded(cluster: Cluster, arguments: argparse.Namespace) -> History:
     endpoints = [cluster.endpoint(entry) for entry in cluster.nodes]
     bucket = f"quoin-verify-{arguments.seed}"
     async with Client(key_of(cluster, arguments.key), authority=cluster.gateway.tls_authority) as client:
-        url = f"{endpoints[0]}/{bucket}"
-        made = await client.request("PUT", url)
-        if made.status != 200:
-            raise RefusedError(f"PUT /{bucket} {made.status} {made.code}")
+        await insist(client, endpoints, "PUT", f"/{bucket}")
         recording = Recording(client, endpoints, bucket, keys=arguments.keys, seed=arguments.seed)
         history = await record(recording, clients=arguments.clients, seconds=arguments.seconds)
         for number in range(arguments.keys):
-            await client.request("DELETE", f"{url}/{PREFIX}{number}")
-        await client.request("DELETE", url)
+            await insist(client, endpoints, "DELETE", f"/{bucket}/{PREFIX}{number}")
+        await insist(client, endpoints, "DELETE", f"/{bucket}")
     return history
 
 

@@ -5,6 +5,7 @@ cut, and nobody would know.
 """
 
 import hashlib
+import io
 import re
 import ssl
 import time
@@ -116,7 +117,7 @@ class Client:
         )
         try:
             async with self._session.request(
-                method, URL(target, encoded=True), headers=signed, data=body or None
+                method, URL(target, encoded=True), headers=signed, data=io.BytesIO(body) if body else None
             ) as reply:
                 found = {name.lower(): value for name, value in reply.headers.items()}
                 return Reply(reply.status, found, await reply.read())
@@ -149,6 +150,24 @@ class Client:
             f"SignedHeaders={names}, Signature={signature}"
         )
         return [*own, ("Authorization", authorization)]
+
+
+async def insist(client: Client, endpoints: Sequence[str], method: str, path: str) -> Reply:
+    """The reply of the first of `endpoints` that gives one, to a request that may be made twice: 200, 204 or 404.
+
+    Raises LostError, RefusedError.
+    """
+    reasons = list[str]()
+    for endpoint in endpoints:
+        try:
+            reply = await client.request(method, endpoint + path)
+        except LostError as error:
+            reasons.append(str(error))
+            continue
+        if reply.status in (200, 204, 404):
+            return reply
+        reasons.append(f"{method} {endpoint}{path} {reply.status} {reply.code}")
+    raise RefusedError("; ".join(reasons))
 
 
 async def list_keys(ask: Callable[[Pairs], Awaitable[Reply]], prefix: str) -> dict[str, str]:

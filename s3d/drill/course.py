@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from s3d.drill.client import Client, LostError, RefusedError
+from s3d.drill.client import Client, LostError, RefusedError, insist
 from s3d.drill.facts import Record, Sample, Strike
 from s3d.drill.faults import FAULTS
 from s3d.drill.healing import before, is_healed, states
@@ -59,9 +59,7 @@ class Course:
         """
         cluster, bucket = self._store.cluster, f"quoin-drill-{self._plan.seed}"
         async with Client(key_of(cluster, self._plan.key), authority=cluster.gateway.tls_authority) as client:
-            made = await client.request("PUT", f"{self._endpoints[0]}/{bucket}")
-            if made.status != 200:
-                raise RefusedError(f"PUT /{bucket} {made.status} {made.code}")
+            await insist(client, self._endpoints, "PUT", f"/{bucket}")
             traffic = Traffic(
                 client,
                 self._endpoints,

@@ -46,7 +46,10 @@ class Order:
 
 @dataclass(slots=True)
 class Traffic:
-    """What all clients of one drill share. `origin_s`: when the drill began, by the monotonic clock."""
+    """What all clients of one drill share. `origin_s`: when the drill began, by the monotonic clock.
+
+    `size_bits`: objects have from 2**low to 2**high bytes.
+    """
 
     client: Client
     endpoints: Sequence[str]
@@ -54,6 +57,7 @@ class Traffic:
     model: Model
     record: Record
     origin_s: float
+    size_bits: tuple[float, float] = SIZE_BITS
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -125,7 +129,7 @@ class Worker:
 
     def _body(self, low_bytes: int = 0) -> tuple[int, bytes]:
         self._serial += 1
-        size_bytes = max(low_bytes, int(2 ** self._chance.uniform(*SIZE_BITS)))
+        size_bytes = max(low_bytes, int(2 ** self._chance.uniform(*self._traffic.size_bits)))
         return self._serial, self._traffic.model.bodies.bytes_of(self._serial, size_bytes)
 
     async def _get(self) -> int:

@@ -105,7 +105,7 @@ def test_keys_are_judged_apart():
 
 def test_histories_of_a_right_register_pass_and_one_wrong_answer_is_seen():
     """Seeded histories of ten clients; then one read is changed to a value that another order cannot give."""
-    cases = int(os.environ.get("QUOIN_ORDERS", "60"))
+    cases = int(os.environ.get("QUOIN_ORDERS", "40"))
     for seed in range(cases):
         chance = random.Random(seed)
         history = _history(chance, length=200)
@@ -119,7 +119,7 @@ def test_histories_of_a_right_register_pass_and_one_wrong_answer_is_seen():
 
 def test_verdicts_are_those_of_trying_every_order():
     """Small histories of chance, most of them wrong: the same verdict as of all permutations."""
-    cases, seen = int(os.environ.get("QUOIN_ORDERS", "60")) * 10, {True: 0, False: 0}
+    cases, seen = int(os.environ.get("QUOIN_ORDERS", "40")) * 10, {True: 0, False: 0}
     for seed in range(cases):
         chance = random.Random(f"small {seed}")
         calls = [_any_call(chance) for _ in range(chance.randrange(2, 6))]
@@ -186,7 +186,9 @@ def _some_order_explains(calls: list[Call]) -> bool:
 def _fits(order: tuple[Call, ...]) -> bool:
     value: Value = None
     for at, one in enumerate(order):
-        if any(later.outcome is not Outcome.UNKNOWN and later.ended_s < one.began_s for later in order[at + 1 :]):
+        if any(
+            later.outcome is not Outcome.UNKNOWN and later.ended_s < one.began_s for later in order[at + 1 :]
+        ):
             return False
         found = after(value, one)
         if found is None:
