@@ -37,13 +37,34 @@ ROWS = {
     "T-C3": Row(
         (f"{INTEGRATION}/test_crashes.py::test_all_processes_are_killed",), {"QUOIN_TC3_CYCLES": 100}
     ),
+    "T-C6": Row((f"{INTEGRATION}/test_disk_errors.py",), {"QUOIN_TC6_ROUNDS": 40, "QUOIN_TC6_SLACK_S": 0}),
     "T-C7": Row(
         (f"{INTEGRATION}/test_crashes.py::test_a_gateway_is_killed_around_the_commit",),
         {"QUOIN_TC7_CYCLES": 500},
     ),
     "T-R1": Row((f"{INTEGRATION}/test_full_disks.py",), {"QUOIN_TR1_ROUNDS": 5}),
     "T-P4": Row(("tests/s3d/blobs/test_hostile_servers.py", "tests/s3d/shards/test_hostile_server.py")),
-    "T-N1": Row((f"{INTEGRATION}/test_nodes.py::test_each_node_is_killed_in_turn",), {"QUOIN_TN1_ROUNDS": 5}),
+    "T-N1": Row(
+        (
+            f"{INTEGRATION}/test_nodes.py::test_each_node_is_killed_in_turn",
+            f"{INTEGRATION}/test_drill.py::test_rolling_kills_are_hardly_seen_by_16_clients",
+        ),
+        {"QUOIN_TN1_ROUNDS": 5},
+    ),
+    "drill": Row(
+        (
+            f"{INTEGRATION}/test_drill.py::test_a_store_of_its_own_is_struck_by_every_fault_and_holds",
+            f"{INTEGRATION}/test_drill.py::test_each_lie_is_caught_for_what_it_is",
+        ),
+        {"QUOIN_DRILL_ROUNDS": 5},
+    ),
+    "verify": Row(
+        (
+            f"{INTEGRATION}/test_drill.py::test_a_history_beside_kills_is_linearizable_and_a_lie_is_not",
+            "tests/s3d/drill/test_linearizability.py",
+        ),
+        {"QUOIN_VERIFY_S": 60, "QUOIN_ORDERS": 1_000},
+    ),
     "T-N2": Row((f"{INTEGRATION}/test_nodes.py::test_each_pair_is_killed_in_turn",), {"QUOIN_TN2_PAIRS": 10}),
     "T-N3": Row(
         (f"{INTEGRATION}/test_nodes.py::test_three_nodes_die_and_come_back",), {"QUOIN_TN3_ROUNDS": 10}

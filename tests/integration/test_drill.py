@@ -94,7 +94,7 @@ async def test_a_store_of_its_own_is_struck_by_every_fault_and_holds(tmp_path: P
 
 async def test_rolling_kills_are_hardly_seen_by_16_clients(tally: MakeTally):
     """T-N1 as the drill measures it; its stall is judged beside what the machine does before any fault."""
-    rounds = tally("T-N1, by the drill", variable="QUOIN_TN1_DRILL_ROUNDS", default=0)
+    rounds = tally("T-N1, by the drill", variable="QUOIN_TN1_ROUNDS", default=0)
     if not rounds.asked:
         pytest.skip("the campaign's; test_nodes.py has a short one")
     words = ["--faults", "kill", "--rounds", str(rounds.asked), "--seconds", "5", "--seed", str(seed())]
