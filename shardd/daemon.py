@@ -12,7 +12,7 @@ import uvloop
 
 from shardd.contract import flags
 from shardd.contract.cluster import Cluster, NodeConfig
-from shardd.contract.errors import ConfigurationError, QuoinError
+from shardd.contract.errors import ConfigurationError, QuoinError, StorageFailedError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
@@ -76,7 +76,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, config: Path) -> None:
     )
     try:
         scrubbing = Scrubbing(store, node.path / SCRUB_FILE, limits=cluster.storage)
-        service = ShardService(store, scrubbing, cluster=identity.cluster)
+        service = ShardService(store, scrubbing, cluster=identity.cluster, give_up=stopping.set)
         endpoint = ServerEndpoint(
             load_engine(cluster.quic.engine),
             EngineSettings(identity, cluster.quic.max_datagram_size, node.id),
@@ -96,6 +96,8 @@ async def _serve(cluster: Cluster, node: NodeConfig, config: Path) -> None:
             task.cancel()
         await endpoint.close(grace_s=STOP_GRACE_S)
         await service.stop()
+        if store.needs_restart:
+            raise StorageFailedError("the index cannot be used any longer: the next start makes it anew")
     finally:
         store.close()
 

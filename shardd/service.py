@@ -39,10 +39,13 @@ class ShardService:
     costs more than that. A disk that hangs thus makes the node silent, and gateways go round it within a second.
     """
 
-    def __init__(self, store: ShardStore, scrubbing: Scrubbing, *, cluster: bytes) -> None:
+    def __init__(
+        self, store: ShardStore, scrubbing: Scrubbing, *, cluster: bytes, give_up: Callable[[], None]
+    ) -> None:
         self._store = store
         self._scrubbing = scrubbing
         self._cluster = cluster
+        self._give_up = give_up
         self._loop = asyncio.get_running_loop()
         self._readers = threads.running(READERS, "reader")
         self._flush_due_s = 0.0
@@ -78,6 +81,8 @@ class ShardService:
         if began_s >= self._flush_due_s:
             self._guarded(self._store.flush_index)
             self._flush_due_s = began_s + FLUSH_INTERVAL_S
+            if self._store.needs_restart:
+                self._loop.call_soon_threadsafe(self._give_up)
         busy: list[bool] = []
         self._guarded(lambda: busy.append(self._store.compact_step(_now_us())))
         if busy == [True]:

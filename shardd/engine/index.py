@@ -89,6 +89,7 @@ class Index:
     def __init__(self, folder: Path, origin: Origin) -> None:
         """Opens the index in `folder`; an unsound or foreign one is replaced by an empty one."""
         self._folder = folder
+        self.broken = False  # LMDB neither reads nor writes it any more: nothing helps but a new start
         self.totals = Totals()
         self.segments: dict[int, SegmentRow] = {}
         if not _is_sound(folder):
@@ -212,6 +213,7 @@ class Index:
         except lmdb.Error as fault:
             if isinstance(fault, _DAMAGES):
                 self.condemn()
+            self.broken = self.broken or isinstance(fault, lmdb.PanicError)
             raise OSError(*_errno_of(fault)) from fault
         finally:
             self._layers = (left, _Pending())

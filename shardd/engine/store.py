@@ -216,6 +216,11 @@ class ShardStore:
                 self._index.condemn()
                 raise ShardCorruptError(str(fault)) from fault
 
+    @property
+    def needs_restart(self) -> bool:
+        """Is the index gone until the next start, which makes it anew? Reads fail until then, and puts are refused."""
+        return self._index.broken
+
     def status(self, now_us: int) -> Status:
         """How the store is."""
         try:
@@ -224,7 +229,11 @@ class ShardStore:
             room = Room(0, 0)
         totals = self._index.totals
         return Status(
-            state="failed" if self._journal.failed else "full" if self._is_full(room) else "ok",
+            state="failed"
+            if self._journal.failed or self._index.broken
+            else "full"
+            if self._is_full(room)
+            else "ok",
             node=self._journal.origin.node,
             incarnation=self.incarnation,
             version=__version__,
@@ -296,7 +305,7 @@ class ShardStore:
 
     def _refusal(self, now_us: int) -> ShardError | None:
         """Why no put is taken now."""
-        if self._journal.failed:
+        if self._journal.failed or self._index.broken:
             return StorageFailedError(
                 "the disk refused a write; the shard server takes none until it is started again"
             )

@@ -3,12 +3,9 @@
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +13,8 @@ from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.ledger import Bodies, Ledger
 from tests.integration.oracle import faults_of_store
-from tests.integration.programs.program import find
 from tests.integration.tally import Tally, seed
+from tests.integration.tracing import injecting
 from tests.integration.traffic import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -150,7 +147,7 @@ def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger:
     with traffic(mortal, ledger, chance) as load:
         load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
         healthy_s = load.seen.longest_s
-        with syncing_slowly(victim):
+        with injecting(victim, "fdatasync:delay_exit=2s"):
             wait_until(lambda: mortal.get("/-/ready", node)[0] == 503, within_s=20, what="it is not ready")
             time.sleep(seconds.asked)
         load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
@@ -160,27 +157,6 @@ def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger:
     assert not load.seen.errors, str(load.seen)
     assert load.seen.longest_s <= STALL_S_MAX + healthy_s, str(load.seen)
     seconds.held = seconds.asked
-
-
-@contextmanager
-def syncing_slowly(pid: int) -> Iterator[None]:
-    """Each sync of the process takes two seconds more."""
-    command = [str(find("strace")), "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=2s"]
-    tracer = subprocess.Popen([*command, "-o", os.devnull, "-p", str(pid)], stderr=subprocess.PIPE)
-    try:
-        wait_until(
-            lambda: (
-                "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text() or tracer.poll() is not None
-            ),
-            within_s=10,
-            what="strace is attached",
-        )
-        if tracer.poll() is not None:
-            pytest.skip(f"strace may not be used here: {tracer.communicate()[1].decode()}")
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate()
 
 
 def traffic(store: Cluster, ledger: Ledger, chance: random.Random) -> Traffic:

@@ -43,7 +43,9 @@ class Server:
             limits=LIMITS,
         )
         scrubbing = Scrubbing(self.store, folder / "scrub.json", limits=LIMITS)
-        self.service = ShardService(self.store, scrubbing, cluster=self.identity.cluster)
+        self.service = ShardService(
+            self.store, scrubbing, cluster=self.identity.cluster, give_up=lambda: None
+        )
         self.endpoint = serve(self.secrets, self.service.handle)
         self.address = self.endpoint.listen("127.0.0.1", 0)
         self.clients: list[RawClient] = []

@@ -50,7 +50,7 @@ class TestShardClient(ShardClientContract):
             limits=StorageConfig(segment_bytes=32 << 20),
         )
         scrubbing = Scrubbing(store, tmp_path / "scrub.json", limits=StorageConfig())
-        service = ShardService(store, scrubbing, cluster=server.cluster)
+        service = ShardService(store, scrubbing, cluster=server.cluster, give_up=lambda: None)
         quic = QuicConfig()
         endpoint = ServerEndpoint(
             load_engine(quic.engine),

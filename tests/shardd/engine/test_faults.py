@@ -227,6 +227,25 @@ def test_an_index_that_cannot_be_written_loses_nothing(
     assert [shard[0] for shard in store.list(b"", 10).shards] == [blob(1), blob(2)]
 
 
+def test_an_index_that_lmdb_gives_up_fences_the_store_until_the_next_start(
+    store: ShardStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, disk: FaultyFilesystem
+) -> None:
+    def panic(index: Index, rows: object) -> None:
+        raise lmdb.PanicError("Update of meta page failed")
+
+    monkeypatch.setattr(Index, "_commit", panic)
+    assert commit(store, put(2, b"two")) == ["ok"]
+    assert not store.needs_restart
+    store.flush_index()
+    assert store.needs_restart and store.status(NOW_US).state == "failed"
+    assert commit(store, put(3)) == [FAILED]
+    monkeypatch.undo()
+    store = _reopened(store, tmp_path, disk)
+    assert (read_all(store, 1), read_all(store, 2)) == (b"before", b"two")
+    assert commit(store, put(3)) == ["ok"] and not store.needs_restart
+    store.close()
+
+
 def test_a_mixed_group_on_a_full_disk_keeps_its_deletes(store: ShardStore, disk: FaultyFilesystem) -> None:
     disk.faults.append(Fault("allocate", code=errno.ENOSPC, times=FOREVER))
     disk.faults.append(Fault("create", code=errno.ENOSPC, times=FOREVER))
