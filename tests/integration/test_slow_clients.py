@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 CONNECTIONS = int(os.environ.get("QUOIN_TR3_CONNECTIONS", "250"))  # idle, and as many with half a head
 READERS = int(os.environ.get("QUOIN_TR5_READERS", "12"))
 READ_MIB = int(os.environ.get("QUOIN_TR5_MIB", "48"))
+BEFORE = 400  # healthy requests, so that there are slowest ones to compare with
 SLACK_S = float(os.environ.get("QUOIN_TR3_SLACK_S", "30"))  # for a machine that does other things as well
 BODIES = max(CONNECTIONS // 5, 1)
 DRIPS = max(CONNECTIONS // 50, 1)
@@ -88,7 +89,7 @@ def _watch(store: Cluster) -> Seen:
         seen.resident.append(_resident_bytes(gateway))
 
     try:
-        for _ in range(50):
+        for _ in range(BEFORE):
             work(seen.before_s)
         forge = Forge(healthy[0].host, healthy[0].credentials, "slow", "never")
         readers.join(_reader(forge, healthy[1].host), READERS)
