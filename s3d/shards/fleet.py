@@ -278,10 +278,10 @@ class Fleet:
                 self._asked(node)
             self._judge(node)
             health.hurry.clear()
-            await asyncio.sleep(min(HURRY_S, self._left_s(started_s)))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._left_s(started_s)):
                     await health.hurry.wait()
+                    await asyncio.sleep(started_s + HURRY_S - self._clock())
 
     def _left_s(self, started_s: float) -> float:
         """Until the next heartbeat."""
@@ -290,11 +290,13 @@ class Fleet:
     def _judge(self, node: NodeId) -> None:
         """Beside the others: a machine that is busy makes all its nodes slow."""
         health = self._health[node]
+        was_slow = health.verdict.slow
         others = [other for other in self._health.values() if other.up and other is not health]
         if health.busy >= BUSY_TIMES and 2 * sum(other.busy > 0 for other in others) < len(others):
             health.verdict.stood_still(self._clock())
         health.verdict.judge([other.verdict for other in others], self._clock())
-        self._refresh()
+        if health.verdict.slow != was_slow:
+            self._refresh()
 
     def _is_busy(self, node: NodeId, now_s: float) -> bool:
         """Do other requests say that the node is up? Then its heartbeat, a twentieth of their cost, is saved."""

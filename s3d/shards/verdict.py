@@ -1,6 +1,6 @@
 """Owns whether a node is prompt or slow: what it took beside what the others took; never asks it, never has a clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -73,8 +73,8 @@ class Verdict:
         if self.slow:
             if now_s >= self._until_s:
                 self._try_again(now_s)
-        elif self._is_late([one.reads.p95_s for one in others], self.reads) or self._is_late(
-            [one.writes.p95_s for one in others], self.writes
+        elif self._is_late((one.reads.p95_s for one in others), self.reads) or self._is_late(
+            (one.writes.p95_s for one in others), self.writes
         ):
             self.stood_still(now_s)
         elif self.on_trial and now_s >= self._until_s:
@@ -85,8 +85,9 @@ class Verdict:
         self._until_s = now_s + self.limits.trial_s
         self.reads, self.writes = Latency(), Latency()
 
-    def _is_late(self, others_s: Sequence[float], mine: Latency) -> bool:
+    def _is_late(self, others_s: Iterable[float], mine: Latency) -> bool:
         limits = self.limits
-        if len(others_s) < limits.others_min or mine.p95_s <= limits.floor_s:
+        if mine.p95_s <= limits.floor_s:
             return False
-        return mine.p95_s > limits.times * median(others_s)
+        known_s = list(others_s)
+        return len(known_s) >= limits.others_min and mine.p95_s > limits.times * median(known_s)
