@@ -102,7 +102,7 @@ class Reconciler:
             try:
                 await self._reconcile(node, status)
             except* (QuoinError, OSError) as faults:
-                log.info("node %d is not reconciled yet: %s", node, faults.exceptions)
+                log.warning("node %d is not reconciled yet: %s", node, faults.exceptions)
 
     async def _reconcile(self, node: NodeId, status: Status) -> None:
         name = JOB.format(node)
