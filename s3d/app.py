@@ -12,8 +12,10 @@ from s3d.admin.pages import Pages
 from s3d.blobs.errors import NoBufferError, NoRoomError, NotEnoughShardsError
 from s3d.http_parser import HttpProcessingError, LineTooLong
 from s3d.message import BodyError, BodySilentError, Message
+from s3d.metadata import damage
 from s3d.metadata.log import LogClosedError
-from s3d.metadata.state import StateFullError
+from s3d.metadata.rows import RowError
+from s3d.metadata.state import StateDamagedError, StateFullError
 from s3d.operations.authorise import authorise, check_owner, make_missing, record_disbelief
 from s3d.operations.call import Call, Store
 from s3d.operations.cors import shared_with
@@ -87,9 +89,7 @@ class App:
             reply = self._refusal(S3Error("ServiceUnavailable"), message.target, request_id)
         except Exception as error:  # one of the two outer doors: nothing may pass it unanswered
             log.exception("request %s failed: %s", request_id, name)
-            scarce = isinstance(error, OSError) and error.errno in _SCARCE
-            code = "ServiceUnavailable" if scarce else "InternalError"
-            reply = self._refusal(S3Error(code), message.target, request_id)
+            reply = self._refusal(S3Error(self._code_of(error)), message.target, request_id)
         sent_bytes = max(reply.length, 0) if message.method != "HEAD" else 0
         self._counters.answered(
             name, reply.status, received_bytes=message.body.received, sent_bytes=sent_bytes
@@ -163,6 +163,13 @@ class App:
         call.request, call.verified, call.body = await open_form(
             call.request, call.verified, call.body, verifier=self._verifier, now_s=call.now_us / 1_000_000
         )
+
+    def _code_of(self, error: Exception) -> str:
+        """What S3 calls a fault that no operation knows; metadata that is damaged is marked so, and served no more."""
+        if isinstance(error, (RowError, StateDamagedError)):
+            damage.mark(self._store.state.path, error)
+        scarce = isinstance(error, OSError) and error.errno in _SCARCE
+        return "ServiceUnavailable" if scarce else "InternalError"
 
     def _refusal(self, error: S3Error, target: str, request_id: str) -> Reply:
         if error.status == 304:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from shardd.contract.flags import EXIT_CONFIGURATION
+from shardd.contract.flags import EXIT_CONFIGURATION, EXIT_DAMAGED
 
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_LAST_S: Final = 10.0
@@ -77,7 +77,8 @@ class Children:
     def tend(self, now_s: float) -> list[str]:
         """Takes note of children that ended, starts again those whose pause is over; gives a line for each event.
 
-        Raises SystemExit with status 2 where a child that never served refused its configuration: it would again.
+        Raises SystemExit with the child's status where one that never served refused its configuration, or one found
+        the state damaged: it would again.
         """
         lines = []
         for child in self._children:
@@ -123,8 +124,8 @@ def _spawn(child: Child, now_s: float) -> None:
 def _bury(child: Child, now_s: float) -> str:
     assert child.process is not None
     status = child.process.returncode
-    if status == EXIT_CONFIGURATION and not child.has_served:
-        raise SystemExit(EXIT_CONFIGURATION)
+    if status == EXIT_DAMAGED or (status == EXIT_CONFIGURATION and not child.has_served):
+        raise SystemExit(status)
     child.process, child.ready = None, False
     child.ends = child.ends + 1 if now_s - child.started_s < STEADY_AFTER_S else 1
     child.due_s = now_s + pause_s(child.ends)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
@@ -19,16 +20,20 @@ from s3d.access.audit import Audit
 from s3d.admin.counters import COUNTERS_VARIABLE, Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
+from s3d.blobs.lease import Lease
 from s3d.blobs.membership import Membership
 from s3d.blobs.resources import coding_threads
+from s3d.blobs.snapshots import JOB, SnapshotKeeper
 from s3d.blobs.store import Blobs
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.upkeep import Upkeep
 from s3d.certificate import Certificate
 from s3d.listener import Listener
+from s3d.metadata import damage
 from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, ImportNodes, NodeAddress, RegisterNode
 from s3d.metadata.log import LocalLog
-from s3d.metadata.state import State
+from s3d.metadata.snapshot_files import FOLDER
+from s3d.metadata.state import State, StateDamagedError, refuse_damaged
 from s3d.operations.call import Store
 from s3d.placement.ring import Ring
 from s3d.shards.client import ShardClient
@@ -63,6 +68,8 @@ def main() -> int:
         uvloop.run(_serve(cluster, node, arguments.worker))
     except (QuoinError, OSError) as error:
         log.error("%s", error)
+        if isinstance(error, StateDamagedError):
+            return flags.EXIT_DAMAGED
         return flags.EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
     return 0
 
@@ -79,6 +86,7 @@ class Gateway:
     listener: Listener
     certificate: Certificate | None
     upkeep: Upkeep
+    snapshots: SnapshotKeeper
 
     @classmethod
     def assemble(cls, cluster: Cluster, node: NodeConfig, worker: int) -> "Gateway":
@@ -124,7 +132,15 @@ class Gateway:
             suspects=suspects,
             now_us=_clock_us,
         )
-        return cls(membership, state, store, counters, app, listener, certificate, upkeep)
+        snapshots = SnapshotKeeper(
+            [entry.path / FOLDER for entry in cluster.nodes],
+            states=state,
+            config=cluster.metadata,
+            lease=Lease(JOB, holder=secrets.token_bytes(16), states=state, log=store.log, now_us=_clock_us),
+            damaged=partial(damage.mark, state.path),
+            now_us=_clock_us,
+        )
+        return cls(membership, state, store, counters, app, listener, certificate, upkeep, snapshots)
 
     async def close(self) -> None:
         """Let go of everything, once nothing of it runs."""
@@ -150,7 +166,8 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
                 ("fleet", fleet.run()),
                 ("upkeep", gateway.upkeep.run()),
                 ("sweep", listener.sweep()),
-                ("tick", _tick(gateway)),
+                ("tick", _tick(gateway, stopping)),
+                ("snapshots", gateway.snapshots.run()),
                 ("collector", collector.collect()),
             )
         ]
@@ -163,6 +180,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         for task in behind:
             task.cancel()
     await gateway.close()
+    refuse_damaged(gateway.state.path)
 
 
 def _clock_us() -> int:
@@ -216,14 +234,14 @@ async def _import_file(store: Store) -> None:
     )
 
 
-async def _tick(gateway: Gateway) -> None:
+async def _tick(gateway: Gateway, stopping: asyncio.Event) -> None:
     """Once a second: follow who is a member, tell of new lives of nodes, keep the counters, look for a certificate.
 
-    Runs until cancelled.
+    Runs until cancelled; a state that any process found damaged stops this one.
     """
     store = gateway.store
     known: dict[int, bytes] = {}
-    while True:
+    while not damage.cause(gateway.state.path):
         try:
             await gateway.membership.follow()
         except QuoinError as error:
@@ -249,6 +267,7 @@ async def _tick(gateway: Gateway) -> None:
         if gateway.certificate is not None:
             await asyncio.to_thread(gateway.certificate.refresh)
         await asyncio.sleep(TICK_S)
+    stopping.set()
 
 
 async def _write_audit(audit: Audit) -> None:

@@ -1,4 +1,7 @@
-"""Owns which processes of this machine have the state open and stand still: one of them may hold its writer's turn."""
+"""Owns which processes of this machine have the state open, and which of those stand still; never stops one.
+
+One that stands still may hold its writer's turn; as long as there is one, the state is not replaced.
+"""
 
 from pathlib import Path
 
@@ -7,13 +10,22 @@ STOPPED = ("T", "t")  # proc(5): stopped by a signal, or by a debugger
 
 def stopped_holders(state: Path, proc: Path = Path("/proc")) -> list[int]:
     """The ids of stopped processes that have a file of the folder `state` open. Looks at every process: not often."""
+    return _holders(state, proc, runs=STOPPED)
+
+
+def holders(state: Path, proc: Path = Path("/proc")) -> list[int]:
+    """The ids of all processes that have a file of the folder `state` open, however they run."""
+    return _holders(state, proc, runs=())
+
+
+def _holders(state: Path, proc: Path, *, runs: tuple[str, ...]) -> list[int]:
     found = []
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
         try:
             run = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            if run in STOPPED and any(
+            if (not runs or run in runs) and any(
                 Path(link).parent == state for link in map(_target, (entry / "fd").iterdir())
             ):
                 found.append(int(entry.name))

@@ -6,6 +6,7 @@ from typing import Final
 
 from s3d.access.policy import Resource, evaluate
 from s3d.admin import metrics, orders
+from s3d.admin.backup import backup
 from s3d.admin.counters import Counters
 from s3d.admin.explain import explain
 from s3d.admin.status import STANDS_STILL_S, cluster_status
@@ -55,6 +56,9 @@ class Pages:
                 request = _request(method, target, headers)
                 self._require("admin:Explain", request)
                 return _json(await explain(self._store, request.target.query))
+            case "/-/admin/backup":
+                self._require("admin:Backup", _request(method, target, headers))
+                return await backup(self._store)
         raise S3Error("NoSuchKey", Key=path)
 
     def _ready(self) -> Reply:

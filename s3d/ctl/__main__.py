@@ -12,7 +12,7 @@ from s3d.access import administrator
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.policy import Resource, evaluate
 from s3d.certificate import Certificate
-from s3d.ctl import client, drill, explain, nodes, tables, verify
+from s3d.ctl import backup, client, drill, explain, nodes, salvage, tables, verify
 from shardd.contract import flags
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import ConfigurationError, QuoinError
@@ -78,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="whether cluster.toml is right")
     check.set_defaults(run=print_check)
     explain.add(commands, _asker)
+    backup.add(commands, _asker)
+    salvage.add(commands)
     nodes.add(commands, _asker)
     drill.add(commands)
     verify.add(commands)

@@ -10,8 +10,9 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from s3d.protocol import sigv4
@@ -22,12 +23,23 @@ CONNECT_S: Final = 2.0
 REPLY_S: Final = 2.0
 REPLY_SIZE_MAX: Final = 64 << 20
 
+T = TypeVar("T")
+
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _SIGNED: Final = "host;x-amz-content-sha256;x-amz-date"
 
 
 class NoAnswerError(QuoinError):
     """No gateway answers, or one answers with an error; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, with which key, and how long a gateway may be silent; the path as `ask` takes it."""
+
+    key: AuthConfig
+    path: str
+    within_s: float
 
 
 def ask(
@@ -41,16 +53,38 @@ def ask(
 
     Raises NoAnswerError where none can be reached, or one refuses.
     """
+
+    def take(reply: http.client.HTTPResponse) -> Any:
+        return json.loads(reply.read(REPLY_SIZE_MAX))
+
+    return fetch(cluster, nodes, question=Question(key, path, within_s), take=take)
+
+
+def fetch(
+    cluster: Cluster,
+    nodes: Iterable[NodeConfig],
+    *,
+    question: Question,
+    take: Callable[[http.client.HTTPResponse], T],
+) -> T:
+    """What `take` makes of the reply, as `ask` gets it; it may be called again, for another gateway."""
     reasons = []
     for node in nodes:
         try:
-            return _ask(cluster, node, key=key, path=path, within_s=within_s)
+            return _fetch(cluster, node, question=question, take=take)
         except OSError as error:
             reasons.append(f"{cluster.endpoint(node)}: {error.strerror or error}")
     raise NoAnswerError("no gateway answers:\n  " + "\n  ".join(reasons))
 
 
-def _ask(cluster: Cluster, node: NodeConfig, *, key: AuthConfig, path: str, within_s: float) -> Any:
+def _fetch(
+    cluster: Cluster,
+    node: NodeConfig,
+    *,
+    question: Question,
+    take: Callable[[http.client.HTTPResponse], T],
+) -> T:
+    key, path = question.key, question.path
     endpoint = cluster.endpoint(node)
     connection = http.client.HTTPConnection(node.host, node.s3_port, timeout=CONNECT_S)
     try:
@@ -58,21 +92,20 @@ def _ask(cluster: Cluster, node: NodeConfig, *, key: AuthConfig, path: str, with
             connection.sock = _secured(cluster, node)
         else:
             connection.connect()
-        connection.sock.settimeout(within_s)
+        connection.sock.settimeout(question.within_s)
         host = f"{node.host}:{node.s3_port}"
         headers = signed_headers(key, cluster.region, path, host=host, now_s=time.time())
         method, _, target = path.rpartition(" ")
         connection.request(method or "GET", target, headers=headers)
         reply = connection.getresponse()
-        body = reply.read(REPLY_SIZE_MAX)
+        if reply.status == 200:
+            return take(reply)
+        said = reply.read(500).decode(errors="replace")
     except http.client.HTTPException as error:
         raise NoAnswerError(f"{endpoint}: not the answer of a gateway: {error!r}") from error
     finally:
         connection.close()
-    if reply.status != 200:
-        said = body[:500].decode(errors="replace")
-        raise NoAnswerError(f"{endpoint}{path}: {reply.status} {said}")
-    return json.loads(body)
+    raise NoAnswerError(f"{endpoint}{path}: {reply.status} {said}")
 
 
 def _secured(cluster: Cluster, node: NodeConfig) -> ssl.SSLSocket:

@@ -9,16 +9,11 @@ from typing import Final
 
 from s3d.metadata.snapshot import Entry, Head, Read, read_snapshot
 from s3d.metadata.state import State
-from shardd.contract.errors import QuoinError
 
 ROWS_AT_ONCE: Final = 20_000  # in one transaction
 BESIDE: Final = ".new"
 
-Finish = Callable[[State], None]
-
-
-class LivingStateError(QuoinError):
-    """A process has the state open, so it is not replaced."""
+Finish = Callable[[State, int], None]  # the new state, and when its snapshot was made, us since 1970
 
 
 def restore(read: Read, path: Path, *, map_size: int, finish: Finish | None = None) -> Head:
@@ -28,11 +23,13 @@ def restore(read: Read, path: Path, *, map_size: int, finish: Finish | None = No
     of the SnapshotErrors, StateError, OSError.
     """
     head, entries = read_snapshot(read)
-    build(path, map_size=map_size, entries=entries, finish=finish)
+    build(path, map_size=map_size, entries=entries, finish=finish, made_us=head.made_us)
     return head
 
 
-def build(path: Path, *, map_size: int, entries: Iterable[Entry], finish: Finish | None = None) -> None:
+def build(
+    path: Path, *, map_size: int, entries: Iterable[Entry], finish: Finish | None = None, made_us: int = 0
+) -> None:
     """A new state of these rows in the folder `path`; one that is there stays beside it. Errors as `restore`."""
     beside = path.with_name(path.name + BESIDE)
     shutil.rmtree(beside, ignore_errors=True)
@@ -44,7 +41,7 @@ def build(path: Path, *, map_size: int, entries: Iterable[Entry], finish: Finish
                 for table, key, value in batch:
                     writes.put(table, key, value)
         if finish is not None:
-            finish(state)
+            finish(state, made_us)
     finally:
         state.close()
     _swap(beside, path)

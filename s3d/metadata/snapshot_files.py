@@ -41,6 +41,12 @@ def stored(folders: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
 
 
+def made_us(path: Path) -> int:
+    """When a snapshot was made, us since 1970, as its name says; 0 where it says nothing."""
+    number = path.name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
 def prune(folder: Path, *, keep: int) -> None:
     """Leave the newest `keep` snapshots of a folder, and nothing of those that were never finished."""
     for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:

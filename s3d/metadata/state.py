@@ -8,7 +8,7 @@ from typing import Any
 
 import lmdb
 
-from s3d.metadata import keys
+from s3d.metadata import damage, keys
 from s3d.metadata.rows import RowChecksumError
 from s3d.metadata.tables import CURRENT, TABLES, UPLOADS, VERSIONS, Item, Table
 from s3d.metadata.view import View
@@ -20,11 +20,18 @@ SPARE_VIEWS_MAX = 16  # read transactions kept to be renewed, which costs a frac
 LONG_TABLES = (CURRENT, VERSIONS, UPLOADS)  # the tables whose keys hold an S3 key
 SIGNPOST_SIZE = keys.HEAD_SIZE + 1
 
+# What LMDB says when its pages are not what it wrote.
+DAMAGE = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.PanicError)
+
 Databases = dict[Table, Any]  # lmdb has no types: the handles of its named databases
 
 
 class StateError(QuoinError):
     """The state cannot be read or written."""
+
+
+class StateDamagedError(StateError):
+    """The state is not what was written; the message says how that was seen, and what to do."""
 
 
 class StateFullError(StateError):
@@ -144,6 +151,8 @@ class _Reading:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._tables.end()
+        if isinstance(error, DAMAGE):
+            raise StateDamagedError(str(error)) from error
         if isinstance(error, lmdb.Error):
             raise StateError(str(error)) from error
 
@@ -167,8 +176,9 @@ class State:
     def open(cls, path: Path, map_size: int) -> "State":
         """The state in the folder `path`, made where there is none. `map_size`: the bytes that it may ever take.
 
-        Raises StateError where the folder cannot be used.
+        Raises StateError where the folder cannot be used, StateDamagedError where the state in it is damaged.
         """
+        refuse_damaged(path)
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -182,13 +192,21 @@ class State:
                 mode=0o600,
             )
             environment.reader_check()
+            _check_length(path, environment)
             state = cls(environment)
+        except DAMAGE as error:
+            raise StateDamagedError(f"the metadata in {path} is damaged: {error}. {damage.ADVICE}") from error
         except lmdb.Error as error:
             raise StateError(f"{path}: {error}") from error
         # Always that of the state itself, too: another process may have made it a moment ago.
         for folder in (path, path.parent, *(made.parent for made in missing[1:])):
             _sync_folder(folder)
         return state
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return Path(self.environment.path())
 
     def view(self) -> _Reading:
         """What is committed now, unchanged until the block ends: `with state.view() as view:`.
@@ -208,6 +226,8 @@ class State:
                 yield LmdbTables(txn, self.databases, self.rests)
         except lmdb.MapFullError as error:
             raise StateFullError("the state is full: raise [metadata] map_size_bytes") from error
+        except DAMAGE as error:
+            raise StateDamagedError(str(error)) from error
         except lmdb.DiskError as error:  # the binding's name for ENOSPC
             raise StateFullError(f"the disk of the state is full: {error}") from error
         except lmdb.Error as error:
@@ -237,6 +257,20 @@ class State:
     def close(self) -> None:
         """Let go of the files. No view may be open."""
         self.environment.close()
+
+
+def refuse_damaged(path: Path) -> None:
+    """Raises StateDamagedError where the state in the folder `path` was found damaged before."""
+    if cause := damage.cause(path):
+        raise StateDamagedError(f"the metadata in {path} is damaged: {cause}. {damage.ADVICE}")
+
+
+def _check_length(path: Path, environment: Any) -> None:
+    """A file that was cut kills whoever touches what it lacks."""
+    pages = environment.info()["last_pgno"] + 1
+    if (path / "data.mdb").stat().st_size < pages * environment.stat()["psize"]:
+        environment.close()
+        raise StateDamagedError(f"the metadata in {path} is damaged: its file was cut. {damage.ADVICE}")
 
 
 def _sync_folder(path: Path) -> None:

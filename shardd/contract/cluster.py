@@ -52,6 +52,8 @@ class MetadataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Path = Path("data/metadata")
     endpoints: tuple[Text, ...] = ()
     map_size_bytes: Annotated[int, msgspec.Meta(ge=16 * MIB, multiple_of=4096)] = 64 * GIB
+    snapshot_interval_s: Annotated[float, msgspec.Meta(ge=1.0)] = 3_600.0
+    snapshots_keep: Annotated[int, msgspec.Meta(ge=1)] = 24  # in each node's folder
 
 
 class QuicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

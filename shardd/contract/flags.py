@@ -13,6 +13,7 @@ from shardd.contract.cluster_file import load
 from shardd.contract.errors import ConfigurationError
 
 EXIT_CONFIGURATION = 2
+EXIT_DAMAGED = 3  # what is stored is not what was written: to start again would help nobody
 
 
 def parser(program: str, summary: str) -> argparse.ArgumentParser:

@@ -1,0 +1,104 @@
+"""Owns `s3ctl backup` and `s3ctl restore`: their flags, files and words; never the bytes of a snapshot."""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Final
+
+from s3d.ctl import client, tables
+from s3d.ctl.living import refuse_living
+from s3d.ctl.salvage import salvager
+from s3d.metadata import snapshot_files
+from s3d.metadata.restoring import restore
+from s3d.metadata.snapshot import Head, SnapshotError, read_snapshot
+from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
+from shardd.contract.errors import QuoinError
+
+WITHIN_S: Final = 3_600.0  # a state of many millions of keys
+PIECE_BYTES: Final = 1 << 20
+
+Asker = Callable[[Cluster, argparse.Namespace, str], tuple[AuthConfig, tuple[NodeConfig, ...]]]
+
+
+class NoSnapshotError(QuoinError):
+    """There is no snapshot to restore from."""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: Asker) -> None:
+    """The commands and their flags. `asker` gives the key that may, and the nodes to ask."""
+    made = commands.add_parser("backup", help="a snapshot of the metadata of a running store, into a file")
+    made.add_argument("file", metavar="FILE", type=Path)
+    made.add_argument("-key", "--key", metavar="ID", help="the access key to ask with")
+
+    def run_backup(cluster: Cluster, arguments: argparse.Namespace) -> None:
+        key, nodes = asker(cluster, arguments, "admin:Backup")
+
+        def take(reply: HTTPResponse) -> Head:
+            return _save(reply, arguments.file)
+
+        head = client.fetch(
+            cluster, nodes, question=client.Question(key, "/-/admin/backup", WITHIN_S), take=take
+        )
+        size = tables.size(arguments.file.stat().st_size)
+        print(f"{arguments.file}: {size}, the metadata up to command {head.index}")
+
+    made.set_defaults(run=run_backup)
+    back = commands.add_parser("restore", help="the metadata of a stopped store from a snapshot")
+    what = back.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", metavar="FILE", type=Path, nargs="?")
+    what.add_argument(
+        "--newest", action="store_true", help="the newest whole one in the folders of the nodes"
+    )
+    back.add_argument("--salvage", action="store_true", help="and from the shards what is younger")
+    back.set_defaults(run=run_restore)
+
+
+def run_restore(cluster: Cluster, arguments: argparse.Namespace) -> None:
+    """Replaces the state, which is kept beside the new one. Raises LivingStateError, SnapshotError, NoSnapshotError."""
+    refuse_living(cluster)
+    choices = newest(cluster) if arguments.newest else [arguments.file]
+    for path in choices:
+        try:
+            head = _restore(cluster, path, arguments)
+        except SnapshotError as error:
+            if not arguments.newest:
+                raise
+            print(f"{path} is passed over: {error}")
+            continue
+        made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(head.made_us / 1e6))
+        print(f"{path}: the metadata as it was at {made}, up to command {head.index}")
+        return
+    raise NoSnapshotError(
+        "no node has a whole snapshot; s3ctl salvage makes the metadata from the shards alone"
+    )
+
+
+def newest(cluster: Cluster) -> list[Path]:
+    """The snapshots that the nodes have on this machine, newest first."""
+    return snapshot_files.stored([node.path / snapshot_files.FOLDER for node in cluster.nodes])
+
+
+def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Head:
+    finish = salvager(cluster, arguments.config) if arguments.salvage else None
+    with path.open("rb") as source:
+        return restore(
+            source.read, cluster.metadata.path, map_size=cluster.metadata.map_size_bytes, finish=finish
+        )
+
+
+def _save(reply: HTTPResponse, path: Path) -> Head:
+    """The file under its name once all of it is there, checked and synced. Raises SnapshotError, OSError."""
+    beside = path.with_name(path.name + snapshot_files.UNFINISHED)
+    with beside.open("wb+") as file:
+        while piece := reply.read(PIECE_BYTES):
+            file.write(piece)
+        file.seek(0)
+        head, entries = read_snapshot(file.read)
+        for _ in entries:
+            pass
+        os.fsync(file.fileno())
+    beside.replace(path)
+    return head

@@ -1,0 +1,129 @@
+"""Owns `s3ctl salvage`, and the salvage after a restore: shard servers started for it, and what it tells of them."""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from s3d.access import administrator
+from s3d.blobs import salvage_walk
+from s3d.blobs.salvaging import Doubt, Report, Salvage
+from s3d.ctl.living import refuse_living
+from s3d.metadata.restoring import build
+from s3d.metadata.state import State
+from s3d.shards.client import ShardClient
+from shardd.contract.blobs import NodeId
+from shardd.contract.cluster import Cluster, NodeConfig
+from shardd.contract.errors import ShardError
+from shardd.contract.hello import PeerName, Role
+from shardd.contract.identity_files import file_stem
+from shardd.transport.tls import PeerIdentity
+
+START_S: Final = 60.0  # for a shard server that reads its index anew
+STATUS_S: Final = 1.0
+STOP_S: Final = 10.0
+IN_FLIGHT_US: Final = 3_600_000_000  # a body may have been under way for so long when the snapshot was made
+REPORT: Final = "salvage-report.json"
+SHOWN_MAX: Final = 20
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The command."""
+    made = commands.add_parser("salvage", help="the metadata of a stopped store from the shards alone")
+    made.set_defaults(run=run_salvage)
+
+
+def run_salvage(cluster: Cluster, arguments: argparse.Namespace) -> None:
+    """A new state of what the shards say; one that there is stays beside it. Raises LivingStateError, StateError."""
+    refuse_living(cluster)
+    path, map_size = cluster.metadata.path, cluster.metadata.map_size_bytes
+    build(path, map_size=map_size, entries=(), finish=salvager(cluster, arguments.config))
+
+
+def salvager(cluster: Cluster, config: Path) -> Callable[..., None]:
+    """What adds to a state all that the shards know beyond it, and says so. `made_us`: as old is the state."""
+
+    def finish(state: State, made_us: int = 0) -> None:
+        now_us = time.time_ns() // 1_000
+        accounts = {bucket.name: bucket.account_id or "000000000000" for bucket in cluster.buckets}
+        owner = administrator.keys_of(cluster)[0].account_id
+        salvage = Salvage(state, accounts=accounts, owner=owner, now_us=now_us)
+        with _shard_servers(cluster, config):
+            asyncio.run(_walk(cluster, state, salvage, since_us=max(0, made_us - IN_FLIGHT_US)))
+        _tell(salvage.report, cluster.metadata.path.with_name(REPORT))
+
+    return finish
+
+
+async def _walk(cluster: Cluster, state: State, salvage: Salvage, *, since_us: int) -> None:
+    identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, cluster.nodes[0].id)))
+    clients = {node.id: ShardClient(node, identity=identity, quic=cluster.quic) for node in cluster.nodes}
+    try:
+        up = dict(zip(clients, await asyncio.gather(*map(_answers, clients.values())), strict=True))
+        for node, answers in up.items():
+            if not answers:
+                salvage.report.doubts.append(
+                    Doubt(f"node {node} is not there: what it alone has is not found")
+                )
+        there = {NodeId(node): client for node, client in clients.items() if up[node]}
+        await salvage_walk.run(there, state, salvage, since_us=since_us, all_there=all(up.values()))
+    finally:
+        for client in clients.values():
+            await client.close()
+
+
+async def _answers(client: ShardClient) -> bool:
+    until_s = time.monotonic() + START_S
+    while time.monotonic() < until_s:
+        try:
+            await client.status(deadline_s=STATUS_S)
+        except ShardError:
+            await asyncio.sleep(STATUS_S / 10)
+        else:
+            return True
+    return False
+
+
+@contextmanager
+def _shard_servers(cluster: Cluster, config: Path) -> Iterator[None]:
+    """One for each node whose folder is on this machine; ended at the end."""
+    running = [_start(node, config) for node in cluster.nodes if node.path.is_dir()]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _start(node: NodeConfig, config: Path) -> "subprocess.Popen[bytes]":
+    words = (sys.executable, "-m", "shardd.daemon", "-config", str(config), "-node", str(node.id))
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)  # noqa: S603
+
+
+def _tell(report: Report, path: Path) -> None:
+    path.write_text(json.dumps(asdict(report), indent=2) + "\n")
+    print(
+        f"salvaged: {report.objects} objects, {report.parts} parts; {report.relocated} blobs followed to other nodes, "
+        f"{report.dropped} versions dropped that no node has"
+    )
+    for doubt in report.doubts[:SHOWN_MAX]:
+        name = f"s3://{doubt.bucket}/{doubt.key}" if doubt.bucket else ""
+        print(f"in doubt: {' '.join(filter(None, (name, doubt.blob)))}: {doubt.what}")
+    if len(report.doubts) > SHOWN_MAX:
+        print(f"in doubt: {len(report.doubts) - SHOWN_MAX} more")
+    print(f"all of it: {path}")
+    print("What shards never say: deletes, copies, tags, ACLs and settings of buckets since the snapshot.")

@@ -1,0 +1,33 @@
+"""Owns the mark of a state that was found damaged, which all processes of the machine see; never finds the damage.
+
+A damaged state is not served: what it still says may be wrong in what it no longer says.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+MARK: Final = "DAMAGED"
+ADVICE: Final = (
+    "The store does not serve it. When all of it is stopped, `s3ctl restore --newest --salvage` makes the metadata "
+    "anew, from the newest snapshot and from the shards; the damaged one is kept beside it."
+)
+
+
+def mark(state: Path, cause: object) -> None:
+    """Say, for all processes and for the next start, that the state in the folder `state` is damaged."""
+    path = state / MARK
+    if path.exists():
+        return
+    with path.open("w") as file:
+        file.write(f"{cause}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def cause(state: Path) -> str:
+    """What was found, in words; "" where the state is not marked."""
+    try:
+        return (state / MARK).read_text().strip() or "for an unknown cause"
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,198 @@
+"""The metadata is lost or damaged: backups come back, damage stops the store and says so, snapshots restore it."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.cluster import ROOT, Cluster, environment, wait_until
+
+pytestmark = pytest.mark.cluster
+SETTINGS = "\n[metadata]\nsnapshot_interval_s = 1.0\nsnapshots_keep = 2\n"
+BUCKET = "bucket"
+EXIT_DAMAGED = 3
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster.create(tmp_path, nodes=5, together=True, settings=SETTINGS) as made:
+        made.start_all()
+        made.client().create_bucket(Bucket=BUCKET)
+        yield made
+
+
+def ctl(store: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "bin/s3ctl"), "-config", str(store.config), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment())
+
+
+def put(store: Cluster, *names: str) -> None:
+    for name in names:
+        store.client().put_object(Bucket=BUCKET, Key=name, Body=name.encode() * 1_000)
+
+
+def held(store: Cluster) -> dict[str, bytes]:
+    """All objects with their bytes."""
+    client: Any = store.client()
+    listed = client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+    return {
+        entry["Key"]: client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read() for entry in listed
+    }
+
+
+def snapshots(store: Cluster, node: int) -> list[Path]:
+    return sorted((store.folder / f"node-{node}" / "snapshots").glob("*.snapshot"))
+
+
+def until_saved(store: Cluster) -> None:
+    """Until each node has a snapshot that was begun after now: the next but one, as one may be under way."""
+    seen = {path for node in store.nodes for path in snapshots(store, node)}
+
+    def all_new() -> bool:
+        seen.update(path for node in store.nodes for path in snapshots(store, node))
+        return all(
+            sum(path.parent.parent.name == f"node-{node}" for path in seen - begun) > 1
+            for node in store.nodes
+        )
+
+    begun = frozenset(seen)
+    wait_until(all_new, within_s=60, what="a new snapshot in each node's folder")
+
+
+def damage(store: Cluster, name: str) -> None:
+    """Flip a bit of a key's rows, behind everybody's back."""
+    file = store.folder / "data/metadata/data.mdb"
+    raw = bytearray(file.read_bytes())
+    at, hits = raw.find(name.encode()), 0
+    while at >= 0:
+        raw[at] ^= 1
+        hits += 1
+        at = raw.find(name.encode(), at + 1)
+    assert hits
+    file.write_bytes(raw)
+
+
+def refused_start(store: Cluster) -> str:
+    """What a start says that ends because the metadata is damaged."""
+    command = [str(store.program), "-config", str(store.config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    assert ended.returncode == EXIT_DAMAGED, ended.stderr
+    return ended.stderr
+
+
+def test_a_backup_comes_back(store: Cluster, tmp_path: Path) -> None:
+    put(store, "one", "two")
+    file = tmp_path / "backup"
+    done = ctl(store, "backup", str(file))
+    assert done.returncode == 0, done.stderr
+    put(store, "three")
+    refused = ctl(store, "restore", str(file))
+    assert refused.returncode == 1 and "stop the store first" in refused.stderr
+    store.stop()
+    cut = tmp_path / "cut"
+    cut.write_bytes(file.read_bytes()[:-1])
+    refused = ctl(store, "restore", str(cut))
+    assert refused.returncode == 1 and "no end" in refused.stderr
+    done = ctl(store, "restore", str(file))
+    assert done.returncode == 0, done.stderr
+    store.start_all()
+    assert held(store) == {name: name.encode() * 1_000 for name in ("one", "two")}
+    assert len(list((tmp_path / "data").glob("metadata.before-*"))) == 1
+
+
+def test_damaged_metadata_stops_the_store_and_the_newest_snapshot_restores_it(store: Cluster) -> None:
+    names = [f"object-{number}" for number in range(20)]
+    put(store, *names)
+    until_saved(store)
+    store.stop()
+    assert all(
+        len(snapshots(store, node)) <= 3 for node in store.nodes
+    )  # the last was not followed by a clearing
+    damage(store, "object-7")
+    for _ in range(2):  # it does not forget
+        said = refused_start(store)
+        assert "is damaged" in said and "s3ctl restore --newest --salvage" in said
+    newest = snapshots(store, 1)[-1]
+    newest.write_bytes(newest.read_bytes()[:-5])  # one that is not whole is passed over
+    done = ctl(store, "restore", "--newest")
+    assert done.returncode == 0, done.stderr
+    store.start_all()
+    assert held(store) == {name: name.encode() * 1_000 for name in names}
+
+
+def test_a_file_of_metadata_that_was_cut_is_not_served(store: Cluster) -> None:
+    put(store, "one")
+    until_saved(store)
+    store.stop()
+    file = store.folder / "data/metadata/data.mdb"
+    file.write_bytes(file.read_bytes()[: 5 * 4_096])
+    assert "its file was cut" in refused_start(store)
+    assert ctl(store, "restore", "--newest").returncode == 0
+    store.start_all()
+    assert held(store) == {"one": b"one" * 1_000}
+
+
+def test_the_shards_alone_give_the_objects_back(store: Cluster) -> None:
+    client: Any = store.client()
+    wanted = {f"folder/ö-{number}": bytes([number]) * (1 << number) for number in range(23)}
+    for name, body in wanted.items():
+        client.put_object(Bucket=BUCKET, Key=name, Body=b"old")
+        client.put_object(
+            Bucket=BUCKET, Key=name, Body=body, ContentType="text/x", Metadata={"size": str(len(body))}
+        )
+    upload = client.create_multipart_upload(Bucket=BUCKET, Key="parts")["UploadId"]
+    client.upload_part(Bucket=BUCKET, Key="parts", UploadId=upload, PartNumber=1, Body=b"part")
+    heads = {name: client.head_object(Bucket=BUCKET, Key=name) for name in wanted}
+    store.stop()
+    for path in (store.folder / "data/metadata").iterdir():
+        path.unlink()
+    (store.folder / "data/metadata").rmdir()
+    done = ctl(store, "salvage")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(wanted)} objects" in done.stdout or f"{2 * len(wanted)} objects" in done.stdout
+    assert f"upload {upload}" in done.stdout or "more" in done.stdout
+    store.start_all()
+    assert held(store) == wanted
+    client = store.client()
+    for name, head in heads.items():
+        found = client.head_object(Bucket=BUCKET, Key=name)
+        assert [found[field] for field in ("ETag", "Metadata", "ContentType", "ContentLength")] == [
+            head[field] for field in ("ETag", "Metadata", "ContentType", "ContentLength")
+        ]
+    etag = client.list_parts(Bucket=BUCKET, Key="parts", UploadId=upload)["Parts"][0]["ETag"]
+    client.complete_multipart_upload(
+        Bucket=BUCKET,
+        Key="parts",
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+    )
+    assert client.get_object(Bucket=BUCKET, Key="parts")["Body"].read() == b"part"
+
+
+def test_a_snapshot_and_the_shards_give_back_all_that_was_acknowledged(store: Cluster) -> None:
+    client: Any = store.client()
+    put(store, "kept", "replaced")
+    client.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "kept"})
+    until_saved(store)
+    newest = {path.name for node in store.nodes for path in snapshots(store, node)}
+    client.put_object(Bucket=BUCKET, Key="replaced", Body=b"younger")
+    client.put_object(Bucket=BUCKET, Key="younger", Body=b"young" * 100_000)
+    store.kill(*store.nodes)
+    for node in store.nodes:  # as if they were made an hour ago
+        for path in snapshots(store, node):
+            if path.name not in newest:
+                path.unlink()
+    damage(store, "kept")
+    assert "is damaged" in refused_start(store)
+    done = ctl(store, "restore", "--newest", "--salvage")
+    assert done.returncode == 0, done.stderr
+    store.start_all()
+    kept = b"kept" * 1_000
+    assert held(store) == {
+        "kept": kept,
+        "copy": kept,
+        "replaced": b"younger",
+        "younger": b"young" * 100_000,
+    }
