@@ -2,6 +2,7 @@
 
 HEDGE_SHARE = 0.05
 HEDGES_AT_ONCE_MAX = 64.0  # what may be saved up: enough for all clients of a node that stops
+HEDGES_AT_FIRST = 8.0  # the rest is earned: a gateway that just began knows of no node how prompt it is
 HEDGE_AFTER_S = 0.02  # nothing is hedged sooner, however prompt its node is
 
 
@@ -18,7 +19,7 @@ class Hedges:
         self.won = 0
         self.refused = 0
         self._seen = 0  # of `asked`, when `_free` was worked out: a read costs an addition, a hedge the rest
-        self._free = HEDGES_AT_ONCE_MAX
+        self._free = HEDGES_AT_FIRST
 
     def take(self, reads: int) -> bool:
         """May so many reads be asked beside those that are late?"""
