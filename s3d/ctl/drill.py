@@ -12,7 +12,7 @@ from typing import Final
 from s3d.ctl import drill_screen
 from s3d.drill.course import Course, Plan
 from s3d.drill.facts import Record
-from s3d.drill.faults import FAULTS
+from s3d.drill.faults import FAULTS, FULL
 from s3d.drill.page import page
 from s3d.drill.port import Store
 from s3d.drill.running import RunningStore
@@ -31,7 +31,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     names = ", ".join((*FAULTS, NO_FAULTS))
     made.add_argument("--running", action="store_true", help="drill the store of -config, on this machine")
-    made.add_argument("--faults", type=_faults, metavar="A,B", help=f"of {names}; all that are possible")
+    made.add_argument(
+        "--faults", type=_faults, metavar="A,B", help=f"of {names}; all but {FULL}, which needs root"
+    )
     made.add_argument("--rounds", type=int, default=1, metavar="N", help="how often each node is struck")
     made.add_argument("--clients", type=int, default=16, metavar="N")
     made.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long each fault lasts")
@@ -45,7 +47,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """0 where every promise held, 1 where one broke."""
     possible = [name for name, fault in FAULTS.items() if fault.harmless or not arguments.running]
-    faults = tuple(possible) if arguments.faults is None else arguments.faults
+    faults = arguments.faults
+    if faults is None:  # full disks are for root: whoever can make them asks for them
+        faults = tuple(name for name in possible if name != FULL)
     if impossible := set(faults) - set(possible):
         flags.refuse(f"{', '.join(sorted(impossible))}: not in a store that holds what somebody wants")
     plan = Plan(
@@ -77,7 +81,7 @@ async def _of_own(plan: Plan) -> Record:
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with tempfile.TemporaryDirectory(prefix="quoin-drill-") as folder:
-        async with OwnStore(Path(folder)) as store:
+        async with OwnStore(Path(folder), own_disks=FULL in plan.faults) as store:
             return await _drilled(store, plan)
 
 

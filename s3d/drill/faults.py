@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from s3d.drill import disks
 from s3d.drill.healing import Damage
 from s3d.drill.port import Store
 from shardd.contract.blobs import NodeId
 
 FLIPS: Final = 200
 SUFFIX: Final = "*.segment"
+FULL: Final = "full"  # for a store whose nodes have disks of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,15 @@ async def _resume(store: Store, node: NodeId) -> None:
 
 async def _wipe(store: Store, node: NodeId) -> None:
     await store.kill(node)
-    await asyncio.to_thread(shutil.rmtree, store.folder_of(node))
+    await asyncio.to_thread(_clear, store.folder_of(node))
+
+
+async def _fill(store: Store, node: NodeId) -> None:
+    await asyncio.to_thread(disks.fill, store.folder_of(node))
+
+
+async def _empty(store: Store, node: NodeId) -> None:
+    await asyncio.to_thread(disks.empty, store.folder_of(node))
 
 
 async def _corrupt(store: Store, node: NodeId) -> None:
@@ -63,6 +73,15 @@ async def _corrupt(store: Store, node: NodeId) -> None:
 
 async def _nothing(store: Store, node: NodeId) -> None:
     """What was flipped stays flipped."""
+
+
+def _clear(folder: Path) -> None:
+    """The folder itself may be a mount."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def flip(folder: Path, chance: random.Random) -> int:
@@ -86,4 +105,5 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "pause": Fault(_pause, _resume),
     "wipe": Fault(_wipe, _start, Damage.EMPTY, harmless=False),
     "corrupt": Fault(_corrupt, _nothing, Damage.ROTTEN, harmless=False),
+    FULL: Fault(_fill, _empty, harmless=False),
 }

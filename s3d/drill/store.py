@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from s3d.drill import disks
 from s3d.drill.processes import command_line, descendants
 from s3d.drill.running import SHARD_SERVER, NoProcessError
 from shardd.contract.blobs import NodeId
@@ -35,11 +36,16 @@ class StartError(QuoinError):
 
 
 class OwnStore:
-    """Five nodes in `folder`, RS(3,2). Leaves no process behind when it is left."""
+    """Five nodes in `folder`, RS(3,2). Leaves no process and no mount behind when it is left.
+
+    `own_disks`: each node has a small file system of its own.
+    """
 
     title = "a store of its own"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, own_disks: bool = False) -> None:
+        self._folder, self._own_disks = folder, own_disks
+        self._mounted: list[Path] = []
         self._log = folder / "log"
         self._config = folder / "cluster.toml"
         self._config.write_text(_file_text())
@@ -48,6 +54,9 @@ class OwnStore:
 
     async def __aenter__(self) -> Self:
         try:
+            for node in self.nodes if self._own_disks else ():
+                await disks.mount(self._folder / f"disk-{node}", self.folder_of(node))
+                self._mounted.append(self.folder_of(node))
             await self.start(*self.nodes)
         except BaseException:
             await self._end()
@@ -128,6 +137,8 @@ class OwnStore:
         launchers, self._launchers = list(self._launchers.values()), {}
         for launcher in launchers:
             await _kill(launcher)
+        while self._mounted:
+            await disks.unmount(self._mounted.pop())
 
 
 async def _kill(launcher: asyncio.subprocess.Process) -> None:
