@@ -18,7 +18,8 @@ class Allowance:
     A window begins with the bytes that have come: they count in `slow`, so who sends nothing holds nothing. From
     its second stripe on it has room in `whole` for all of it, parity counted. A client that has not filled it within
     WINDOW_S while others wait for `whole` is a slow one: what came of it counts in `slow` again, the rest is given
-    back, and its next windows stay in `slow`, until one fills in time. Where `slow` is full, `whole` is asked for.
+    back, and its next windows stay in `slow`, until one fills in time. Where `slow` is full, and before a window is
+    sent, `whole` is asked for.
 
     No deadlock: who holds of `whole` needs no more room, and waits for its client and for shards alone; who waits for
     `whole` holds of `slow` at most, and not for longer than ROOM_S. So fast uploads wait for fast ones, as long as
@@ -56,8 +57,13 @@ class Allowance:
         else:
             await self._reserve()
 
+    async def settle(self) -> None:
+        """Room for the window as it is sent: with its parity, and once more in the transport. Raises NoBufferError."""
+        if not self._held_whole and self._came > self._k * UNIT_SIZE:
+            await self._reserve()
+
     def next_window(self) -> Callable[[object], None]:
-        """The window is full, and another begins: call what comes back when its shards have answered."""
+        """The window is settled, and another begins: call what comes back when its shards have answered."""
         whole, slow = self._held_whole, self._held_slow
         self._stop_timer()
         if self._is_slow:

@@ -15,7 +15,7 @@ from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
 from shardd.contract.cluster import ErasureConfig
 
-SLOW_SHARE: Final = 3
+SLOW_SHARE: Final = 5  # 213 windows of uploads that all fill one at the same pace
 
 
 class Blobs:

@@ -110,6 +110,7 @@ class BlobWriter:
         """Wait until all bytes given are in the digests; no more may be written. The last window is not yet sent."""
         if self._last is None:
             await self._until_coded()
+            await self._allowance.settle()
             self._last = await self._code(self._stripes, self._extent)
 
     async def finish(self, identity: bytes) -> StoredBlob:
@@ -189,6 +190,7 @@ class BlobWriter:
         await self._landed(WINDOWS_IN_FLIGHT_MAX - 1)
         await self._until_coded()
         self._require_hope()
+        await self._allowance.settle()
         loop = asyncio.get_running_loop()
         self._coded = loop.create_future()
         window = self._carry(self._stripes, self._extent, coded=self._coded)

@@ -107,19 +107,26 @@ class Gateway:
             left -= piece
             while piece:
                 if filled == WINDOW:
+                    await self._timed(allowance.settle())
                     loop.call_later(SHARDS_S, allowance.next_window(), None)
                     filled = 0
                 taken = min(piece, UNIT_SIZE * K - filled % (UNIT_SIZE * K))
-                asked_s = loop.time()
-                await allowance.take(taken)
-                self.waited_s = max(self.waited_s, loop.time() - asked_s)
+                await self._timed(allowance.take(taken))
                 piece, filled = piece - taken, filled + taken
                 assert self.whole.used <= self.whole.limit and self.slow.used <= self.slow.limit
         if client.sends < client.size:
             await asyncio.sleep(SILENCE_S)
+        else:
+            await self._timed(allowance.settle())
+
+    async def _timed(self, asking: Coroutine[Any, Any, None]) -> None:
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        await asking
+        self.waited_s = max(self.waited_s, loop.time() - asked_s)
 
 
-def gateway(*, whole: int = 9 * COST, slow: int = 384 * MIB) -> Gateway:
+def gateway(*, whole: int = 9 * COST, slow: int = 640 * MIB) -> Gateway:
     return Gateway(Budget(whole), Budget(slow))
 
 
@@ -179,6 +186,33 @@ def test_fast_and_small_uploads_go_on_among_slow_ones() -> None:
     assert max(made.done_s[number] for number in range(100)) < 1.2 * PHONE.size / PHONE.rate
     assert max(made.done_s[number] for number in range(100, 110)) < 3 * WINDOW_S
     assert max(made.done_s[number] for number in range(110, 120)) < 1
+
+
+def test_two_hundred_slow_uploads_that_fill_their_windows_at_the_same_pace_all_go_on() -> None:
+    made = gateway()
+    virtually(made.serve(*[PHONE] * 200))
+    assert not made.refused and max(made.done_s.values()) < 1.5 * PHONE.size / PHONE.rate
+
+
+def test_what_is_sent_is_held_twice_so_it_has_room_in_full() -> None:
+    made = gateway(whole=COST)
+
+    async def work() -> None:
+        slow = made.allowance(100 * MIB)
+        slow._is_slow = True
+        await slow.take(7)
+        await slow.take(WINDOW - 7)
+        assert (made.whole.used, made.slow.used) == (0, WINDOW)
+        await slow.settle()
+        assert (made.whole.used, made.slow.used) == (COST, 0)
+        landed = slow.next_window()
+        await slow.take(7)
+        assert (made.whole.used, made.slow.used) == (COST, 7)
+        landed(None)
+        slow.let_go()
+        assert made.whole.used == made.slow.used == 0
+
+    virtually(work())
 
 
 def test_uploads_that_wait_for_each_other_are_served_in_turn() -> None:
