@@ -229,11 +229,7 @@ class ShardStore:
             room = Room(0, 0)
         totals = self._index.totals
         return Status(
-            state="failed"
-            if self._journal.failed or self._index.broken
-            else "full"
-            if self._is_full(room)
-            else "ok",
+            state=self._state_with(room),
             node=self._journal.origin.node,
             incarnation=self.incarnation,
             version=__version__,
@@ -310,6 +306,11 @@ class ShardStore:
                 "the disk refused a write; the shard server takes none until it is started again"
             )
         return StorageFullError("no room for new shards") if self._is_full(self._room(now_us)) else None
+
+    def _state_with(self, room: Room) -> str:
+        if self._journal.failed or self._index.broken:
+            return "failed"
+        return "full" if self._is_full(room) else "ok"
 
     def _room(self, now_us: int) -> Room:
         """At most ROOM_LIFE_US old: statvfs for every commit would cost a tenth of a small one."""

@@ -98,6 +98,11 @@ class Cluster:
         self._write()
         return node
 
+    def set(self, settings: str) -> None:
+        """Other settings, for processes that are started from now on."""
+        self._settings = settings
+        self._write()
+
     def host(self, node: int) -> str:
         """Where a node listens: an address of its own where the nodes are `apart`."""
         return f"127.0.0.{node + 1}" if self.apart else "127.0.0.1"

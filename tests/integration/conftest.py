@@ -14,9 +14,13 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Five nodes with a launcher each, for a module that kills them; each of its tests leaves all of them running."""
-    with Cluster.create(tmp_path_factory.mktemp("mortal")) as store:
+def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Five nodes with a launcher each, for a module that kills them; each of its tests leaves all of them running.
+
+    The module's SETTINGS, if it has any, are in the file.
+    """
+    settings = getattr(request.module, "SETTINGS", "")
+    with Cluster.create(tmp_path_factory.mktemp("mortal"), settings=settings) as store:
         store.start_all()
         yield store
 
