@@ -76,6 +76,15 @@ ROWS = {
         ),
         {"QUOIN_TN4_S": 60},
     ),
+    "T-N6": Row(
+        (f"{INTEGRATION}/test_membership.py::test_a_node_that_was_down_gets_what_it_missed_and_no_more",),
+        {"QUOIN_TN6_OBJECTS": 2_000},
+    ),
+    "T-N7": Row(
+        (f"{INTEGRATION}/test_membership.py::test_a_node_joins_and_leaves_under_load",),
+        {"QUOIN_TN7_OBJECTS": 5_000},
+    ),
+    "T-C4": Row((f"{INTEGRATION}/test_kills.py",), {"QUOIN_TC4_KILLS": 120}),
     "T-M1": Row(("tests/shardd/engine/test_model.py",), {"QUOIN_TM1_STEPS": 100_000}),
     "T-M2": Row(("tests/s3d/metadata/test_listing.py",), {"QUOIN_LISTING_CASES": 100_000}),
     "references": Row(

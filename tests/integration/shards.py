@@ -1,9 +1,11 @@
-"""Owns what the rows of a live cluster and its shard servers say of each other; changes neither."""
+"""Owns what the rows of a live cluster and its shard servers say of each other, and deletes that come late."""
 
 import asyncio
+import json
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from s3d.blobs.comparing import is_whole
 from s3d.metadata.references import audit
@@ -22,6 +24,7 @@ from tests.integration.cluster import ROOT, Cluster
 
 MAP_SIZE = 64 << 30
 ASKED_AT_ONCE = 32
+DELETES_MAX = 1_000
 DEADLINE_S = 10.0
 
 
@@ -29,6 +32,12 @@ def s3ctl(store: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
     """A command of s3ctl on the store; its status is the caller's to judge."""
     command = [str(ROOT / "bin/s3ctl"), "-config", str(store.config), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+
+def jobs(store: Cluster) -> dict[str, Any]:
+    """The jobs by name, as `s3ctl status` has them."""
+    done = s3ctl(store, "status", "-json")
+    return {job["name"]: job for job in json.loads(done.stdout)["jobs"]} if not done.returncode else {}
 
 
 @contextmanager
@@ -63,7 +72,27 @@ def faults_of_shards(store: Cluster, nodes: Sequence[int]) -> list[str]:
     return faults + asyncio.run(_missing(store, rows, nodes))
 
 
-async def _missing(store: Cluster, rows: dict[bytes, BlobRow], nodes: Sequence[int]) -> list[str]:
+def delete_late(store: Cluster, nodes: Sequence[int]) -> int:
+    """Sends the DELETE that would be on its way from before each shard got to where it is; how many were sent."""
+    rows = blobs_of(store)
+    orders: dict[int, list[tuple[bytes, int, int]]] = {node: [] for node in nodes}
+    for blob, row in rows.items():
+        for shard, (node, generation) in enumerate(row.shards):
+            if generation > 1:
+                orders[node].append((blob, shard, generation - 1))
+
+    async def send() -> None:
+        async with _clients(store, nodes) as clients:
+            for node, shards in orders.items():
+                for at in range(0, len(shards), DELETES_MAX):
+                    await clients[node].delete(shards[at : at + DELETES_MAX], deadline_s=DEADLINE_S)
+
+    asyncio.run(send())
+    return sum(map(len, orders.values()))
+
+
+@asynccontextmanager
+async def _clients(store: Cluster, nodes: Sequence[int]) -> AsyncIterator[dict[int, ShardClient]]:
     identity = PeerIdentity.load(store.folder / "data/cluster", file_stem(PeerName(Role.GATEWAY, NodeId(1))))
     clients = {
         node: ShardClient(
@@ -73,10 +102,18 @@ async def _missing(store: Cluster, rows: dict[bytes, BlobRow], nodes: Sequence[i
         )
         for node in nodes
     }
+    try:
+        yield clients
+    finally:
+        for client in clients.values():
+            await client.close()
+
+
+async def _missing(store: Cluster, rows: dict[bytes, BlobRow], nodes: Sequence[int]) -> list[str]:
     places = iter([(blob, shard) for blob, row in rows.items() for shard in range(len(row.shards))])
     faults: list[str] = []
 
-    async def ask() -> None:
+    async def ask(clients: dict[int, ShardClient]) -> None:
         for blob, shard in places:
             row = rows[blob]
             node, generation = row.shards[shard]
@@ -88,9 +125,7 @@ async def _missing(store: Cluster, rows: dict[bytes, BlobRow], nodes: Sequence[i
             if not is_whole(stat, extents=Layout(row.size, row.k).extents, generation=generation):
                 faults.append(f"{blob.hex()} shard {shard} on node {node} is not whole: {stat}")
 
-    async with asyncio.TaskGroup() as group:
+    async with _clients(store, nodes) as clients, asyncio.TaskGroup() as group:
         for _ in range(ASKED_AT_ONCE):
-            group.create_task(ask())
-    for client in clients.values():
-        await client.close()
+            group.create_task(ask(clients))
     return faults

@@ -1,9 +1,8 @@
-"""Nodes that join, are drained and removed under load (T-N7), each with an address of its own on one machine."""
+"""Nodes that join, leave (T-N7) and come back (T-N6), each with an address of its own on one machine."""
 
-import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.ledger import Bodies, Content, Ledger
 from tests.integration.oracle import faults_of_store
-from tests.integration.shards import blobs_of, faults_of_shards, s3ctl, shards_on
+from tests.integration.shards import blobs_of, faults_of_shards, jobs, s3ctl, shards_on
 from tests.integration.tally import Tally, seed
 from tests.integration.traffic import Traffic
 
@@ -26,6 +25,7 @@ PATIENCE_S = 120.0
 MOVED_S = 600.0
 OPERATIONS = 40
 NEW = 6
+AWAY = 3
 MakeTally = Callable[..., Tally]
 
 
@@ -52,8 +52,7 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
     )
     with load:
         load.wait_for(OPERATIONS, deadline_s=PATIENCE_S)
-        assert ordered(store, "node", "add", str(NEW))
-        settle(store)
+        settle(store, since_us=ordered(store, "node", "add", str(NEW)))
         moved = share_moved(before, blobs_of(store), to=NEW)
         print(f"T-N7: {moved:.3f} of the shards moved to the node that joined, 1/6 = {1 / 6:.3f}")
         wait_until(lambda: store.get("/-/ready", NEW)[0] == 200, within_s=PATIENCE_S, what="node 6 is ready")
@@ -61,7 +60,7 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
         joined = blobs_of(store)
         refused = s3ctl(store, "node", "remove", str(NEW))
         assert refused.returncode == 1 and "drain" in refused.stderr, refused.stderr
-        assert ordered(store, "node", "drain", str(NEW))
+        ordered(store, "node", "drain", str(NEW))
         wait_until(lambda: shards_on(store, NEW) == 0, within_s=MOVED_S, what="node 6 is empty")
         left = share_moved(joined, blobs_of(store), away=NEW)
         print(f"T-N7: {left:.3f} of the shards moved away from the node that left")
@@ -76,7 +75,6 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
     print(f"T-N7: {load.seen}")
     assert not load.seen.errors and not load.seen.faults, (str(load.seen), load.seen.faults[:3])
     assert 0.8 / 6 <= moved <= 1.2 / 6 and 0.8 / 6 <= left <= 1.2 / 6
-    settle(store)
     store.wait_healed(deadline_s=PATIENCE_S)
     assert not faults_of_shards(store, store.up)
     faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
@@ -85,40 +83,64 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
         objects.hold()
 
 
-def fill(store: Cluster, ledger: Ledger, count: int) -> None:
+def test_a_node_that_was_down_gets_what_it_missed_and_no_more(store: Cluster, tally: MakeTally):
+    missed = tally("T-N6, objects", variable="QUOIN_TN6_OBJECTS", default=60)
+    ledger = Ledger(Bodies(19))
+    fill(store, ledger, 4 * missed.asked)
+    kept = set(blobs_of(store))
+    store.kill(AWAY)
+    fill(store, ledger, missed.asked, prefix="missed")
+    written = {blob: row for blob, row in blobs_of(store).items() if blob not in kept}
+    before = mended(store, store.up)
+    store.start(AWAY)
+    store.wait_healed(deadline_s=PATIENCE_S)
+    # Counters are told once a second.
+    wait_until(
+        lambda: mended(store, store.up) - before >= len(written), within_s=PATIENCE_S, what="all is counted"
+    )
+    copied = mended(store, store.up) - before
+    print(f"T-N6: {copied:.0f} shards copied for {len(written)} objects that were written meanwhile")
+    assert copied <= 1.1 * len(written)
+    rows = blobs_of(store)
+    assert all(AWAY in {node for node, _ in rows[blob].shards} for blob in written)
+    assert not faults_of_shards(store, store.nodes)
+    for _ in missed.rounds():
+        missed.hold()
+
+
+def mended(store: Cluster, nodes: Iterable[int]) -> float:
+    """How many shards were put again by repair, by the gateways of these nodes since each was started."""
+    return sum(store.metric("quoin_mended_shards_total", node) for node in nodes)
+
+
+def fill(store: Cluster, ledger: Ledger, count: int, *, prefix: str = "k") -> None:
     """Stores `count` objects of some KiB, one in eight of 1 MiB."""
 
     def put(numbers: range) -> None:
-        with Client(store.endpoint(1 + numbers[0] % 4), credentials_of(store)) as client:
+        with Client(store.endpoint((1, 2, 4, 5)[numbers[0] % 4]), credentials_of(store)) as client:
             for number in numbers:
                 content = Content(number, 1 << 20 if number % 8 == 0 else 1_000 + number)
-                assert client.put(BUCKET, f"k{number}", ledger.bodies.bytes_of(content)).status == 200
-                ledger.acknowledge(f"k{number}", content)
+                assert client.put(BUCKET, f"{prefix}{number}", ledger.bodies.bytes_of(content)).status == 200
+                ledger.acknowledge(f"{prefix}{number}", content)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, [range(start, count, 4) for start in range(4)]))
 
 
-def ordered(store: Cluster, *words: str) -> bool:
-    """An order of s3ctl that must be obeyed."""
+def ordered(store: Cluster, *words: str) -> int:
+    """An order of s3ctl that must be obeyed; when it was given, in microseconds since 1970."""
+    now_us = time.time_ns() // 1_000
     done = s3ctl(store, *words)
     assert done.returncode == 0, done.stderr
-    return True
+    return now_us
 
 
-def jobs(store: Cluster) -> dict[str, Any]:
-    """The jobs by name, as `s3ctl status` has them."""
-    done = s3ctl(store, "status", "-json")
-    return {job["name"]: job for job in json.loads(done.stdout)["jobs"]} if not done.returncode else {}
-
-
-def settle(store: Cluster) -> None:
-    """Until a pass that began after the last order has left nothing."""
-    began_us = time.time_ns() // 1_000 - 1_000_000
+def settle(store: Cluster, *, since_us: int) -> None:
+    """Until a pass that began after `since_us` has left nothing."""
 
     def settled() -> bool:
         job = jobs(store).get("rebalance")
-        return job is not None and job["finished"] and job["updated_us"] > began_us
+        return job is not None and job["finished"] and job["started_us"] > since_us
 
     wait_until(settled, within_s=MOVED_S, what="the shards have moved")
 
