@@ -119,6 +119,13 @@ ROWS = {
     "T-F5": Row(
         ("tests/shardd/test_service.py", "tests/shardd/transport/test_proof.py"), {"QUOIN_TF5_CASES": 100_000}
     ),
+    "T-P5": Row(
+        (f"{INTEGRATION}/test_resources.py::test_parts_in_parallel_never_hang",), {"QUOIN_TP5_RUNS": 100}
+    ),
+    "T-R2": Row(
+        (f"{INTEGRATION}/test_resources.py::test_slow_uploads_share_memory_fairly",),
+        {"QUOIN_TR2_UPLOADS": 1_000, "QUOIN_TR2_MIB": 100, "QUOIN_TR2_S": 300, "QUOIN_TR2_RATE": 50_000},
+    ),
     "T-R4": Row(
         (f"{INTEGRATION}/test_exhaustion.py", "tests/shardd/engine/test_faults.py"),
         {"QUOIN_TR4_CLIENTS": 2_000},

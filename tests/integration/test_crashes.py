@@ -115,6 +115,7 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, 
     mortal.stop()
     mortal.set(CLEANING)
     mortal.start_all()
+    print(f"T-C7: {surplus(mortal)} shards that no row names, or that it no longer does")
     wait_until(
         lambda: not surplus(mortal), within_s=CLEAN_S_MAX, what="the nodes have what rows name, no more"
     )
@@ -146,7 +147,6 @@ def surplus(store: Cluster) -> int:
         nodes = json.loads(client.request("GET", "/-/admin/status").body)["nodes"]
     named = sum(node != 0 for row in blobs_of(store).values() for node, _ in row.shards)
     found = sum(node["shards"] or 0 for node in nodes)
-    print(f"T-C7: {found} shards, {named} of them named")
     return found - named
 
 
