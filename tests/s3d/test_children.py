@@ -137,3 +137,11 @@ def is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_a_child_that_found_damage_ends_all_of_it_though_it_has_served(children: Children) -> None:
+    children.start(program("raise SystemExit(3)"), 0.0)
+    children.heard(pid_of(children))
+    with pytest.raises(SystemExit) as ended:
+        tend_until(children, 1.0)
+    assert ended.value.code == 3

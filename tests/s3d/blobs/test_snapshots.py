@@ -1,0 +1,83 @@
+"""When snapshots are made, by which process, and that work beside the loop lets go of what it holds in time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from s3d.blobs.snapshots import JOB, SnapshotKeeper, aside
+from s3d.metadata import snapshot_files, tables
+from s3d.metadata.rows import RowChecksumError, RowError
+from shardd.contract.cluster import MetadataConfig
+from tests.s3d.blobs.cluster import Cluster, make
+
+INTERVAL_S = 60.0
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with make(tmp_path / "cluster", 5) as made:
+        yield made
+
+
+def keeper(cluster: Cluster, folder: Path, holder: int, damaged: Callable[[RowError], None] = print):
+    return SnapshotKeeper(
+        [folder],
+        states=cluster.state,
+        config=MetadataConfig(snapshot_interval_s=INTERVAL_S, snapshots_keep=2),
+        lease=cluster.lease(JOB, bytes(15) + bytes((holder,))),
+        damaged=damaged,
+        now_us=lambda: cluster.now_us,
+    )
+
+
+async def test_one_is_made_each_interval_by_one_process(cluster: Cluster, tmp_path: Path):
+    folder = tmp_path / "snapshots"
+    one, other = (keeper(cluster, folder, holder) for holder in (1, 2))
+    for expected in (1, 2, 2):
+        for _ in range(2):
+            await asyncio.gather(one.round(), other.round())
+        assert len(snapshot_files.stored([folder])) == expected
+        cluster.now_us += int(INTERVAL_S * 1e6)
+    assert one.made + other.made == 3
+
+
+async def test_damage_that_a_snapshot_meets_is_told(cluster: Cluster, tmp_path: Path):
+    told: list[RowError] = []
+    met = asyncio.Event()
+
+    def damaged(error: RowError) -> None:
+        told.append(error)
+        met.set()
+
+    with cluster.state.write() as writes:
+        writes.put(tables.BLOBS, bytes(16), bytes((1, *bytes(40))))
+    running = asyncio.create_task(keeper(cluster, tmp_path / "snapshots", 1, damaged).run())
+    async with asyncio.timeout(10):
+        await met.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(told[0], RowChecksumError)
+    assert snapshot_files.stored([tmp_path / "snapshots"]) == []
+
+
+async def test_work_that_is_cancelled_has_let_go_when_it_is_over():
+    begun, ended = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(rest: Callable[[], None]) -> None:
+        try:
+            loop.call_soon_threadsafe(begun.set)
+            while True:
+                rest()
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(aside(work))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
