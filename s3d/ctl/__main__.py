@@ -12,7 +12,7 @@ from s3d.access import administrator
 from s3d.access.accounts import Accounts, Principal
 from s3d.access.policy import Resource, evaluate
 from s3d.certificate import Certificate
-from s3d.ctl import backup, client, drill, explain, nodes, salvage, tables, verify
+from s3d.ctl import backup, client, explain, nodes, proofs, salvage, tables
 from shardd.contract import flags
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import ConfigurationError, QuoinError
@@ -81,8 +81,7 @@ def parser() -> argparse.ArgumentParser:
     backup.add(commands, _asker)
     salvage.add(commands)
     nodes.add(commands, _asker)
-    drill.add(commands)
-    verify.add(commands)
+    proofs.add(commands)
     return made
 
 

@@ -1,9 +1,8 @@
-"""Owns `s3ctl drill`: its flags, what it shows while it runs, its verdict and its exit status."""
+"""Owns `s3ctl drill`: what it drills, what it shows while it runs, its verdict and its exit status."""
 
 import argparse
 import asyncio
 import json
-import random
 import signal
 import tempfile
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Final
 
 from s3d.ctl import drill_screen
 from s3d.drill.course import Course, Plan
-from s3d.drill.facts import Record
-from s3d.drill.faults import FAULTS, FULL
+from s3d.drill.facts import FULL, Record
+from s3d.drill.faults import FAULTS
 from s3d.drill.page import page
 from s3d.drill.port import Store
 from s3d.drill.running import RunningStore
@@ -20,28 +19,7 @@ from s3d.drill.store import OwnStore
 from s3d.drill.verdict import holds, summary
 from shardd.contract import flags
 
-NO_FAULTS: Final = "none"
 INTERRUPTED: Final = 130  # as shells say it of Ctrl-C
-
-
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """The command and its flags."""
-    made = commands.add_parser(
-        "drill", help="nodes die in turn under load, in a store made for it; every byte is checked"
-    )
-    names = ", ".join((*FAULTS, NO_FAULTS))
-    made.add_argument("--running", action="store_true", help="drill the store of -config, on this machine")
-    made.add_argument(
-        "--faults", type=_faults, metavar="A,B", help=f"of {names}; all but {FULL}, which needs root"
-    )
-    made.add_argument("--rounds", type=int, default=1, metavar="N", help="how often each node is struck")
-    made.add_argument("--clients", type=int, default=16, metavar="N")
-    made.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long each fault lasts")
-    made.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), metavar="N")
-    made.add_argument("--key", metavar="ID", help="the access key to ask with; the first without it")
-    made.add_argument("--page", type=Path, metavar="FILE", help="writes a page with plots, HTML, there")
-    made.add_argument("--json", action="store_true", help="the verdict for programs")
-    made.set_defaults(alone=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,10 +81,3 @@ def _first(group: ExceptionGroup) -> Exception:
     """What went wrong first, of all that tasks of one group say."""
     (first, *_) = group.exceptions
     return _first(first) if isinstance(first, ExceptionGroup) else first
-
-
-def _faults(words: str) -> tuple[str, ...]:
-    found = () if words == NO_FAULTS else tuple(words.split(","))
-    if unknown := set(found) - FAULTS.keys():
-        raise argparse.ArgumentTypeError(f"no fault {', '.join(sorted(unknown))}")
-    return found

@@ -1,9 +1,8 @@
-"""Owns `s3ctl verify`: a history of a running cluster is recorded and checked; its flags, its output, its status."""
+"""Owns `s3ctl verify`: a history of a running cluster is recorded and checked; its output, its status."""
 
 import argparse
 import asyncio
 import json
-import random
 from typing import Any, Final
 
 from s3d.drill.client import Client, insist
@@ -14,21 +13,6 @@ from shardd.contract import flags
 from shardd.contract.cluster import Cluster
 
 CALLS_SHOWN: Final = 12
-
-
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """The command and its flags."""
-    made = commands.add_parser(
-        "verify",
-        help="whether concurrent operations on the cluster of -config are in an order that explains them",
-    )
-    made.add_argument("--clients", type=int, default=20, metavar="N")
-    made.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long they are at work")
-    made.add_argument("--keys", type=int, default=5, metavar="N", help="on how few keys")
-    made.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), metavar="N")
-    made.add_argument("--key", metavar="ID", help="the access key to ask with; the first without it")
-    made.add_argument("--json", action="store_true", help="for programs")
-    made.set_defaults(alone=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

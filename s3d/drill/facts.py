@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
+
+FULL: Final = "full"  # for a store whose nodes have disks of their own
+FAULT_NAMES: Final = ("kill", "stop", "pause", "wipe", "corrupt", FULL)  # what each does: faults.py
 
 
 class Breach(Enum):

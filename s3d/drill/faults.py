@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from s3d.drill import disks
+from s3d.drill.facts import FULL
 from s3d.drill.healing import Damage
 from s3d.drill.port import Store
 from shardd.contract.blobs import NodeId
 
 FLIPS: Final = 200
 SUFFIX: Final = "*.segment"
-FULL: Final = "full"  # for a store whose nodes have disks of their own
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from s3d.drill.charts import Axis, Line, plot
-from s3d.drill.facts import Breach, Finding, Operation, Record, Sample, Strike
+from s3d.drill.facts import FAULT_NAMES, Breach, Finding, Operation, Record, Sample, Strike
+from s3d.drill.faults import FAULTS
 from s3d.drill.healing import Before, Damage, before, is_healed
 from s3d.drill.page import page
 from s3d.drill.series import Span, quantile, quantiles, rates, spans
@@ -38,6 +39,10 @@ def broken(found: Record) -> list[str]:
 def test_a_good_record_holds():
     assert holds(record()) and broken(record()) == []
     assert summary(record())["held"] and json.dumps(summary(record()))
+
+
+def test_each_fault_that_can_be_named_can_be_struck():
+    assert tuple(FAULTS) == FAULT_NAMES
 
 
 def test_nothing_done_is_no_good_record():
