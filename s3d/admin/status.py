@@ -89,6 +89,7 @@ def _job(name: str, row: JobRow) -> dict[str, Any]:
         "mb_per_s": round(row.moved_bytes / 1e6 / took_s, 1) if took_s else 0.0,
         "left_s": round((row.total - row.done) * took_s / row.done, 1) if row.done else None,
         "finished": row.finished,
+        "stopped": row.stopped,
         "started_us": row.started_us,
         "updated_us": row.updated_us,
     }

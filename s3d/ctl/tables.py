@@ -45,6 +45,8 @@ def progress(job: Mapping[str, Any]) -> str:
         said += f", {job['found']} found"
     if job["mb_per_s"]:
         said += f", {job['mb_per_s']:g} MB/s"
+    if job.get("stopped"):
+        return f"{said}, stopped"
     return said if job["left_s"] is None else f"{said}, {job['left_s']:.0f} s left"
 
 

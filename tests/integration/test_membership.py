@@ -13,7 +13,7 @@ from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.ledger import Bodies, Content, Ledger
 from tests.integration.oracle import faults_of_store
-from tests.integration.shards import blobs_of, faults_of_shards, jobs, s3ctl, shards_on
+from tests.integration.shards import blobs_of, faults_of_shards, jobs, rows_of, s3ctl, shards_on
 from tests.integration.tally import Tally, seed
 from tests.integration.traffic import Traffic
 
@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 BUCKET = "members"
 SETTINGS = "\n[gateway]\ncondemned_grace_s = 20.0\n"
+SLOWLY = "repair_mb_per_s = 0.5\n"
 PATIENCE_S = 120.0
 MOVED_S = 600.0
 OPERATIONS = 40
@@ -106,6 +107,44 @@ def test_a_node_that_was_down_gets_what_it_missed_and_no_more(store: Cluster, ta
     assert not faults_of_shards(store, store.nodes)
     for _ in missed.rounds():
         missed.hold()
+
+
+def test_a_pass_is_stopped_outlives_its_processes_and_goes_on_and_a_lost_node_is_done_without(tmp_path: Path):
+    with Cluster.create(tmp_path, settings=SETTINGS + SLOWLY) as store:
+        store.start_all()
+        with Client(store.endpoint(), credentials_of(store)) as client:
+            assert client.request("PUT", f"/{BUCKET}").status == 200
+        ledger = Ledger(Bodies(29))
+        fill(store, ledger, 120)
+        before = blobs_of(store)
+        store.start(store.extend())
+        began_us = ordered(store, "node", "add", str(NEW))
+        wait_until(lambda: shards_on(store, NEW) > 3, within_s=PATIENCE_S, what="some shards have moved")
+        ordered(store, "rebalance", "stop")
+        wait_until(lambda: not is_held(store, "rebalance"), within_s=PATIENCE_S, what="nobody moves any more")
+        part = shards_on(store, NEW)
+        store.kill(*store.nodes)
+        store.start_all()
+        assert jobs(store)["rebalance"]["stopped"] and shards_on(store, NEW) == part
+        print(f"stopped after {part} shards")
+        assert part < 0.8 / 6 * 5 * len(before), "it was stopped too late to tell anything"
+        ordered(store, "rebalance", "start")
+        settle(store, since_us=began_us)
+        assert 0.8 / 6 <= share_moved(before, blobs_of(store), to=NEW) <= 1.2 / 6
+        store.kill(NEW)
+        assert s3ctl(store, "node", "remove", str(NEW)).returncode == 1
+        ordered(store, "node", "remove", str(NEW), "--force-lost")
+        wait_until(lambda: shards_on(store, NEW) == 0, within_s=MOVED_S, what="all is rebuilt on the others")
+        assert not faults_of_shards(store, store.up)
+        faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+        assert not faults, faults[:5]
+
+
+def is_held(store: Cluster, job: str) -> bool:
+    """Whether a process does the job now."""
+    with rows_of(store) as view:
+        lease = view.lease(job)
+    return lease is not None and lease.holds(time.time_ns() // 1_000)
 
 
 def mended(store: Cluster, nodes: Iterable[int]) -> float:

@@ -200,3 +200,47 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
 )
 def test_sizes_are_read_by_people(count: int, shown: str) -> None:
     assert tables.size(count) == shown
+
+
+def test_orders_about_nodes_carry_what_the_file_says(
+    config: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(*_: object, key: AuthConfig, path: str, within_s: float = 0.0) -> object:
+        asked.append(path)
+        return {"changed": len(asked) != 2}
+
+    monkeypatch.setattr("s3d.ctl.client.ask", ask)
+    for words in (["add", "1"], ["drain", "1"], ["remove", "1"], ["remove", "--force-lost", "1"]):
+        assert main(["-config", str(config), "node", *words]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert asked[0].startswith("POST /-/admin/nodes/add?host=127.0.0.1&node=1&port=")
+    assert asked[1:] == [
+        "POST /-/admin/nodes/drain?node=1",
+        "POST /-/admin/nodes/remove?node=1",
+        "POST /-/admin/nodes/remove?lost=yes&node=1",
+    ]
+    assert "is a member" in said[0] and said[1] == "node 1: it was so already"
+    assert main(["-config", str(config), "rebalance", "stop"]) == 0
+    assert asked[-1] == "POST /-/admin/rebalance/stop"
+    with pytest.raises(SystemExit):
+        main(["-config", str(config), "node", "add", "77"])
+    assert "no node 77" in capsys.readouterr().err
+
+
+def test_the_list_of_members_has_who_was_not_added(
+    config: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = {"id": 9, "host": "h", "port": 7, "zone": "", "membership": "draining", "state": "ok"}
+    monkeypatch.setattr("s3d.ctl.client.ask", lambda *_, **__: {"nodes": [member]})
+    assert main(["-config", str(config), "node", "list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["9", "h:7", "-", "draining", "ok"] and lines[2] == [
+        "1",
+        "-",
+        "-",
+        "not",
+        "added",
+        "-",
+    ]
