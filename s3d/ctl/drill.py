@@ -12,6 +12,7 @@ from s3d.ctl import drill_screen
 from s3d.drill.course import Course, Plan
 from s3d.drill.facts import FULL, Record
 from s3d.drill.faults import FAULTS
+from s3d.drill.healing import Damage
 from s3d.drill.page import page
 from s3d.drill.port import Store
 from s3d.drill.running import RunningStore
@@ -59,7 +60,8 @@ async def _of_own(plan: Plan) -> Record:
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with tempfile.TemporaryDirectory(prefix="quoin-drill-") as folder:
-        async with OwnStore(Path(folder), own_disks=FULL in plan.faults) as store:
+        rots = any(FAULTS[name].damage is Damage.ROTTEN for name in plan.faults)
+        async with OwnStore(Path(folder), own_disks=FULL in plan.faults, scrubbed_often=rots) as store:
             return await _drilled(store, plan)
 
 
