@@ -24,7 +24,7 @@ from s3d.blobs.resources import Resources
 from s3d.blobs.states import States
 from s3d.metadata.commands import Relocate, SaveJob
 from s3d.metadata.log import Log
-from s3d.metadata.rows import BlobRow, JobRow
+from s3d.metadata.rows import BlobRow, JobRow, RowError
 from s3d.metadata.view import View
 from shardd.contract.blobs import BlobId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
@@ -74,6 +74,11 @@ def _subject(members: Sequence[Member]) -> bytes:
     """What a pass is about: who is a member, and how."""
     facts = [(member.node, member.zone, member.state, member.joined_us) for member in members]
     return sha256(msgspec.msgpack.encode(facts)).digest()[:16]
+
+
+def _pass_over(blob: bytes, fault: RowError) -> None:
+    """Nobody knows what a damaged row names: its shards stay where they are, and all others move."""
+    log.warning("the row of blob %s is damaged, and passed over: %s", blob.hex(), fault)
 
 
 class Rebalancer:
@@ -136,7 +141,7 @@ class Rebalancer:
             with self._states.view() as view:
                 if self._is_over(view, job):
                     return
-                rows = list(islice(view.blobs(job.cursor), PAGE_ROWS))
+                rows = list(islice(view.blobs(job.cursor, damaged=_pass_over), PAGE_ROWS))
             plans, waiting = self._plans(rows)
             looked_s = loop.time() - started_s
             before = self.counters.moved_shards, self.counters.moved_bytes

@@ -1,11 +1,23 @@
-"""When a pass over all blobs is due after the members changed, and when it is gone on with."""
+"""When a pass over all blobs is due after the members changed, and what it moves, over the real state and log."""
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
 from msgspec.structs import replace
 
-from s3d.blobs.membership import Member
-from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, due
+from s3d.blobs.membership import Connection, Member, Membership
+from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, Rebalancer, due
+from s3d.blobs.writer import StoredBlob
+from s3d.metadata import tables
+from s3d.metadata.commands import ImportNodes, NodeAddress, SetNodeState, StopJob
 from s3d.metadata.rows import ACTIVE, DRAINING, JobRow
-from shardd.contract.blobs import NodeId
+from s3d.placement.ring import Ring
+from shardd.contract.blobs import NodeId, new_blob_id
+from shardd.contract.cluster import GatewayConfig
+from tests.s3d.blobs.cluster import GRACE_US, Cluster, make
 
 NOW_US = 1_000_000_000
 
@@ -57,3 +69,100 @@ def test_what_an_operator_stopped_is_not_done_whatever_changes() -> None:
     assert due(job, JOINED, NOW_US + AGAIN_US) is None
     assert due(job, DRAINED, NOW_US + AGAIN_US) is None
     assert due(replace(job, stopped=False), JOINED, NOW_US) is not None
+
+
+@dataclass(slots=True)
+class Moving:
+    """Six nodes, the rows of whom say that the second is drained, and the rebalancer of one gateway."""
+
+    cluster: Cluster
+    rebalancer: Rebalancer
+    stored: list[StoredBlob]
+
+    def on(self, node: int) -> int:
+        rows = [self.cluster.row(stored) for stored in self.stored]
+        return sum(place == node for row in rows for place, _ in row.shards)
+
+    def job(self) -> JobRow | None:
+        with self.cluster.state.view() as view:
+            return view.job(JOB)
+
+    def later(self) -> None:
+        self.cluster.now_us += DRAINED_AGAIN_US
+
+
+@pytest.fixture
+async def moving(tmp_path: Path) -> AsyncIterator[Moving]:
+    async with make(tmp_path, 6) as cluster:
+        stored = [await cluster.put(f"key-{number}", b"x" * 1_000) for number in range(12)]
+        addresses = tuple(NodeAddress(node, "host", 9_000 + node, 8_000 + node) for node in range(1, 7))
+        stamp = (new_blob_id(2), cluster.now_us)
+        drain = SetNodeState(*stamp, node=2, state="draining", active_min=5)
+        await cluster.log.append([ImportNodes(new_blob_id(2), 1, nodes=addresses), drain])
+        membership = Membership(
+            cluster.store.fleet,
+            Ring(()),
+            states=cluster.state,
+            connect=lambda config: cast(Connection, cluster.store.nodes[config.id]),
+        )
+        await membership.follow()
+        await cluster.store.settle()
+        rebalancer = Rebalancer(
+            cluster.store.blobs.resources,
+            membership,
+            states=cluster.state,
+            log=cluster.log,
+            config=GatewayConfig(condemned_grace_s=GRACE_US / 1e6),
+            lease=cluster.lease(JOB, bytes(16)),
+            now_us=lambda: cluster.now_us,
+        )
+        yield Moving(cluster, rebalancer, stored)
+
+
+async def test_a_drained_node_is_emptied_and_every_blob_is_read_before_and_after(moving: Moving) -> None:
+    had = moving.on(2)
+    assert had > 5
+    held = len(moving.cluster.store.nodes[NodeId(2)].stored)
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert moving.on(2) == 0 and job is not None and (job.finished, job.found, job.done) == (True, had, 12)
+    assert len(moving.cluster.store.nodes[NodeId(2)].stored) == held, "readers that began before find it"
+    with moving.cluster.state.view() as view:
+        condemned = [row for _, row in view.condemned(moving.cluster.now_us + GRACE_US)]
+    assert sorted(place[0] for row in condemned for place in row.places) == [2] * had
+    for stored in moving.stored:
+        row = moving.cluster.row(stored)
+        assert len({node for node, _ in row.shards}) == 5
+        for shard, (node, generation) in enumerate(row.shards):
+            extents = moving.cluster.store.nodes[NodeId(node)].stored[stored.blob, shard]
+            assert extents[0][0].generation == generation
+
+
+async def test_what_cannot_move_now_is_moved_by_a_later_pass(moving: Moving) -> None:
+    await moving.cluster.kill(6)
+    await moving.rebalancer.round()
+    left, job = moving.on(2), moving.job()
+    assert left and job is not None and not job.finished
+    await moving.cluster.kill()
+    moving.later()
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert not moving.on(2) and job is not None and job.finished
+
+
+async def test_nobody_moves_anything_while_it_is_stopped(moving: Moving) -> None:
+    had = moving.on(2)
+    for stopped, left in ((True, had), (False, 0)):
+        stop = StopJob(new_blob_id(3 + stopped), moving.cluster.now_us, job=JOB, stopped=stopped)
+        await moving.cluster.log.append([stop])
+        moving.later()
+        await moving.rebalancer.round()
+        assert moving.on(2) == left
+
+
+async def test_a_damaged_row_is_passed_over(moving: Moving) -> None:
+    damaged = moving.stored.pop()
+    moving.cluster.damage(tables.BLOBS, damaged.blob)
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert moving.on(2) == 0 and job is not None and job.finished
