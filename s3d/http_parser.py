@@ -1,7 +1,8 @@
 """Owns how aiohttp's HTTP parser is loaded: without its client, which would cost each gateway 7 MB and its start 0.3 s.
 
-The only home of the library `aiohttp`. Its package file imports everything it has; an empty package in its place
-leaves the modules below it importable, and they need nothing else of it.
+The home of the library `aiohttp` in a gateway. Its package file imports everything it has; an empty package in its
+place leaves the modules below it importable, and they need nothing else of it. It is gone again once they are there:
+a process that wants all of the library, as a drill does, still gets it.
 """
 
 import sys
@@ -20,7 +21,8 @@ def _place_empty_package() -> None:
     sys.modules[_NAME] = module_from_spec(empty)
 
 
-if _NAME not in sys.modules:
+_loaded = _NAME in sys.modules
+if not _loaded:
     _place_empty_package()
 
 from aiohttp.base_protocol import BaseProtocol  # noqa: E402 - after the package has been emptied
@@ -28,6 +30,9 @@ from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineToo
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage  # noqa: E402
 from aiohttp.http_writer import HttpVersion10, HttpVersion11  # noqa: E402
 from aiohttp.streams import StreamReader  # noqa: E402
+
+if not _loaded:
+    del sys.modules[_NAME]
 
 __all__ = [
     "BadHttpMessage",
