@@ -20,7 +20,7 @@ from bench import beside, floors, listing, pairs, quic
 from bench.drive import Address, Driver
 from bench.measure import Bench, Figure, Server
 from bench.pairs import Pair
-from bench.processes import PeakMemory, memory, tree
+from bench.processes import PeakMemory, tree
 from bench.rebuild import rebuild
 from bench.report import Report
 from bench.requests import Target
@@ -118,8 +118,8 @@ def _measure(
 ) -> Report:
     pids = tree(server.pids)
     time.sleep(IDLE_S)  # what starting up left to do must not count as idle
-    idle = memory(pids)
     with PeakMemory(pids) as watch:
+        idle = watch.peak
         bench = _bench(server, options)
         figures = list(_narrated(bench.whole(), console))
     names = ", ".join(f"{host}:{port}" for host, port in server.target.addresses)
