@@ -12,6 +12,7 @@ ADVICE: Final = (
     "The store does not serve it. When all of it is stopped, `s3ctl restore --newest --salvage` makes the metadata "
     "anew, from the newest snapshot and from the shards; the damaged one is kept beside it."
 )
+UNKNOWN: Final = "for an unknown cause"
 
 
 def mark(state: Path, cause: object) -> None:
@@ -26,8 +27,11 @@ def mark(state: Path, cause: object) -> None:
 
 
 def cause(state: Path) -> str:
-    """What was found, in words; "" where the state is not marked."""
-    try:
-        return (state / MARK).read_text().strip() or "for an unknown cause"
-    except FileNotFoundError:
+    """What was found, in words; "" where the state is not marked. A process that can open no file more may ask too."""
+    path = state / MARK
+    if not path.exists():
         return ""
+    try:
+        return path.read_text().strip() or UNKNOWN
+    except OSError:
+        return UNKNOWN
