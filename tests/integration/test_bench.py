@@ -25,7 +25,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_phase_has_a_figure(shared_cluster: Cluster, tmp_path: Path):
     report = tmp_path / "report.json"
     endpoints = [word for url in shared_cluster.endpoints for word in ("--endpoint", url)]
-    keys = ["--access-key", shared_cluster.access_key, "--secret-key", shared_cluster.secret_key]
+    # A secret may begin with a hyphen.
+    keys = [f"--access-key={shared_cluster.access_key}", f"--secret-key={shared_cluster.secret_key}"]
     done = run(*endpoints, *keys, "--json", str(report), "--pids", *map(str, shared_cluster.pids()))
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
     found = json.loads(report.read_text())

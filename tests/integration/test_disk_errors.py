@@ -21,7 +21,7 @@ from tests.integration.tracing import first_injected_s, injecting
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 BUCKET = "disks"
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0  # a node that was slow is left alone for a minute at most, and must be written to again
 OPERATIONS = 60
 FENCED_S_MAX = 1.0
 SLACK_S = float(os.environ.get("QUOIN_TC6_SLACK_S", "5"))  # for a machine that does other things as well
