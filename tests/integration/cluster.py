@@ -261,12 +261,16 @@ class Cluster:
         return sum(map(float, samples))
 
     def wait_healed(self, *, deadline_s: float) -> None:
-        """Until no blob is degraded, as the gateways that are up count them; AssertionError after `deadline_s`."""
+        """Until no blob is degraded, and each gateway that is up reaches every node that is up and finds none slow.
+
+        Only then may any two die. AssertionError after `deadline_s`.
+        """
+        whole = {"quoin_degraded_blobs": 0, "quoin_nodes_slow": 0, "quoin_nodes_up": len(self.up)}
 
         def healed() -> bool:
-            return all(self.metric("quoin_degraded_blobs", node) == 0 for node in self.up)
+            return all(self.metric(name, node) == value for node in self.up for name, value in whole.items())
 
-        wait_until(healed, within_s=deadline_s, what="no blob is degraded")
+        wait_until(healed, within_s=deadline_s, what="all nodes are in use, and no blob is degraded")
 
     def _key(self, name: str) -> str:
         words = (self.folder / "data/cluster/admin-credentials").read_text().split()
