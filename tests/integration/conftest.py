@@ -1,7 +1,9 @@
 """Owns the stores and the counters that the integration tests share."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +16,22 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
-def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def module_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for a module's store; gone after the module, unless one of its tests failed."""
+    failed_before, made = request.session.testsfailed, tmp_path_factory.mktemp("module")
+    yield made
+    if request.session.testsfailed == failed_before:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def mortal(request: pytest.FixtureRequest, module_folder: Path) -> Iterator[Cluster]:
     """Five nodes with a launcher each, for a module that kills them; each of its tests leaves all of them running.
 
     The module's SETTINGS, if it has any, are in the file.
     """
     settings = getattr(request.module, "SETTINGS", "")
-    with Cluster.create(tmp_path_factory.mktemp("mortal"), settings=settings) as store:
+    with Cluster.create(module_folder, settings=settings) as store:
         store.start_all()
         yield store
 

@@ -25,12 +25,10 @@ RECOVERED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def store(module_folder: Path) -> Iterator[Cluster]:
     """Small segments: a node opens a file now and then."""
     settings = "[storage]\nsegment_bytes = 16777216\n"
-    with Cluster.create(
-        tmp_path_factory.mktemp("scarce"), nodes=3, data=2, parity=1, together=True, settings=settings
-    ) as made:
+    with Cluster.create(module_folder, nodes=3, data=2, parity=1, together=True, settings=settings) as made:
         made.start_all()
         made.client().create_bucket(Bucket="scarce")
         yield made

@@ -26,13 +26,12 @@ MakeTally = Callable[..., Tally]
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def small(module_folder: Path) -> Iterator[Cluster]:
     """Five nodes with an ext4 of `DISK_BYTES` each."""
-    folder = tmp_path_factory.mktemp("small")
     with ExitStack() as stack:
-        store = stack.enter_context(Cluster.create(folder, together=True, settings=SETTINGS))
+        store = stack.enter_context(Cluster.create(module_folder, together=True, settings=SETTINGS))
         for node in store.nodes:
-            stack.callback(_mounted(folder / f"disk-{node}", folder / f"node-{node}"))
+            stack.callback(_mounted(module_folder / f"disk-{node}", module_folder / f"node-{node}"))
         stack.callback(store.close)
         store.start_all()
         yield store

@@ -113,8 +113,8 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    made = Store(tmp_path_factory.mktemp("https"))
+def store(module_folder: Path) -> Iterator[Store]:
+    made = Store(module_folder)
     with made.cluster:
         made.cluster.start_all()
         yield made

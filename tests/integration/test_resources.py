@@ -33,11 +33,11 @@ MakeTally = Callable[..., Tally]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def store(module_folder: Path) -> Iterator[Cluster]:
     """Five nodes under one launcher."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with Cluster.create(tmp_path_factory.mktemp("many"), together=True, settings=SETTINGS) as made:
+    with Cluster.create(module_folder, together=True, settings=SETTINGS) as made:
         made.start_all()
         made.client().create_bucket(Bucket=BUCKET)
         yield made

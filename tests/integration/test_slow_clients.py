@@ -62,12 +62,10 @@ class _Zeros(io.RawIOBase):
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(module_folder: Path) -> Iterator[Seen]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with Cluster.create(
-        tmp_path_factory.mktemp("slow"), nodes=3, data=2, parity=1, together=True, settings=SETTINGS
-    ) as store:
+    with Cluster.create(module_folder, nodes=3, data=2, parity=1, together=True, settings=SETTINGS) as store:
         store.start_all()
         store.client().create_bucket(Bucket="slow")
         store.client().upload_fileobj(_Zeros(READ_MIB << 20), "slow", "big")

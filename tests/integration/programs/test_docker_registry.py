@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.cluster import Cluster, environment, free_ports, wait_until
+from tests.integration.cluster import Cluster, environment, wait_until
+from tests.integration.ports import free_ports
 from tests.integration.programs import program
 from tests.integration.programs.conftest import Contents
 
