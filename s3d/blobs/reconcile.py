@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
-from s3d.blobs.comparing import END, Findings, Place, compare, is_whole, stretch
+from s3d.blobs.comparing import END, Place, compare, is_whole, stretch
 from s3d.blobs.lease import Lease
 from s3d.blobs.states import States
 from s3d.metadata.commands import Command, CondemnUnnamed, MarkDegraded, SaveJob
+from s3d.metadata.fields import Places
 from s3d.metadata.log import Log
-from s3d.metadata.rows import BlobRow, JobRow, RowError
+from s3d.metadata.rows import BlobRow, JobRow, NodeRow, RowError
 from s3d.placement.stripes import Layout
 from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import NodeId, new_blob_id
@@ -65,6 +66,17 @@ def due(job: JobRow | None, status: Status, now_us: int, *, period_us: int) -> J
     return fresh if job.subject != subject or now_us - job.started_us >= period_us else None
 
 
+def is_settled(life: NodeRow | None, status: Status, now_us: int, *, upload_life_us: int) -> bool:
+    """Whether the state has known this life of a node's folder for as long as uploads live.
+
+    A state that was restored from a snapshot has not, nor one that is new because the old one was lost: what their rows
+    do not name may be what a later restore, or salvage, brings back.
+    """
+    if life is None or life.incarnation != status.incarnation:
+        return False
+    return now_us - life.since_us >= upload_life_us
+
+
 class Reconciler:
     """Runs in every gateway; each node is done by the one that holds its lease. `lease_for` makes it, by its name."""
 
@@ -107,19 +119,21 @@ class Reconciler:
     async def _reconcile(self, node: NodeId, status: Status) -> None:
         name = JOB.format(node)
         with self._states.view() as view:
-            job = due(view.job(name), status, self._now_us(), period_us=self._period_us)
+            now_us, life = self._now_us(), view.node(node)
+            job = due(view.job(name), status, now_us, period_us=self._period_us)
         if job is None:
             return
+        settled = is_settled(life, status, now_us, upload_life_us=self._upload_life_us)
         lease = self._lease_for(name)
         if not await lease.hold():
             return
         try:
-            await self._walk(node, job, lease)
+            await self._walk(node, job, lease, settled=settled)
         finally:
             await lease.give_up()
 
-    async def _walk(self, node: NodeId, job: JobRow, lease: Lease) -> None:
-        """One pass, from the job's cursor on: the blob behind which it goes on."""
+    async def _walk(self, node: NodeId, job: JobRow, lease: Lease, *, settled: bool) -> None:
+        """One pass, from the job's cursor on: the blob behind which it goes on. Gives up nothing unless `settled`."""
         loop = asyncio.get_running_loop()
         pages = 0
         while not job.finished and await lease.hold():
@@ -133,7 +147,7 @@ class Reconciler:
             findings = compare(node, known, rows, stop=stop, begun_before_ms=oldest_ms)
             looked_s = loop.time() - started_s
             missing = await self._confirm(node, findings.missing, rows)
-            await self._file(missing, findings)
+            await self._file(missing, findings.unnamed if settled else {})
             job = msgspec.structs.replace(
                 job,
                 cursor=stop,
@@ -185,18 +199,18 @@ class Reconciler:
                 group.create_task(ask())
         return confirmed
 
-    async def _file(self, missing: Sequence[Place], findings: Findings) -> None:
+    async def _file(self, missing: Sequence[Place], unnamed: Mapping[bytes, Places]) -> None:
         orders: list[Command] = [
             MarkDegraded(*self._stamp(), blob=blob, suspects=(shard,)) for blob, shard in missing
         ]
         orders += [
             CondemnUnnamed(*self._stamp(), blob=blob, places=places, grace_us=self._grace_us)
-            for blob, places in findings.unnamed.items()
+            for blob, places in unnamed.items()
         ]
         for at in range(0, len(orders), COMMANDS_MAX):
             await self._log.append(orders[at : at + COMMANDS_MAX])
         self.counters.missing_shards += len(missing)
-        self.counters.unnamed_shards += sum(map(len, findings.unnamed.values()))
+        self.counters.unnamed_shards += sum(map(len, unnamed.values()))
 
     def _stamp(self) -> tuple[bytes, int]:
         """A new write id, and the time."""

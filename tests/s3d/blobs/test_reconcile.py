@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from s3d.blobs.reconcile import DAY_US, Reconciler, due
+from s3d.blobs.reconcile import DAY_US, Reconciler, due, is_settled
 from s3d.metadata import tables
-from s3d.metadata.rows import JobRow
+from s3d.metadata.commands import RegisterNode
+from s3d.metadata.rows import JobRow, NodeRow
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
 from shardd.contract.messages import PutExtent, Status
@@ -31,6 +32,13 @@ class Reconciled:
         with self.cluster.state.view() as view:
             return view.job(f"reconcile/{node}")
 
+    async def register(self, *, life: bytes | None = None) -> None:
+        """The state is told which life each node is in, as gateways do; or `life` of all."""
+        for number, node in self.cluster.store.nodes.items():
+            incarnation = node.incarnation if life is None else life
+            told = RegisterNode(new_blob_id(1), self.cluster.now_us, node=number, incarnation=incarnation)
+            await self.cluster.log.append([told])
+
     async def wipe(self, number: int) -> None:
         """A node comes back with an empty folder."""
         node = self.cluster.store.nodes[NodeId(number)]
@@ -51,7 +59,9 @@ async def five(tmp_path: Path) -> AsyncIterator[Reconciled]:
             config=GatewayConfig(condemned_grace_s=GRACE_US / 1e6, upload_life_s=UPLOAD_LIFE_S),
             now_us=lambda: cluster.now_us,
         )
-        yield Reconciled(cluster, reconciler)
+        made = Reconciled(cluster, reconciler)
+        await made.register()
+        yield made
 
 
 def status(*, life: bytes = LIFE, losses: int = 0) -> Status:
@@ -156,6 +166,31 @@ async def test_what_a_killed_gateway_left_is_condemned_once_its_upload_cannot_be
     await cluster.repairer.round()
     assert cluster.shards() == 5
     assert await cluster.store.read(named.blob, cluster.row(named)) == bytes(10)
+
+
+async def test_a_state_that_just_met_a_node_gives_up_nothing_that_it_has(five: Reconciled) -> None:
+    """It was lost, or restored from an old snapshot: what its rows do not name may be all that somebody has."""
+    cluster = five.cluster
+    kept = await cluster.put("key", bytes(10))
+    with cluster.state.write() as writes:
+        writes.delete(tables.BLOBS, kept.blob)
+    cluster.now_us += PERIOD_US
+    await five.register(life=b"")  # as a restore does
+    await five.reconciler.round()
+    assert (five.reconciler.counters.passes, five.reconciler.counters.unnamed_shards) == (5, 0)
+    await five.register()
+    cluster.now_us += PERIOD_US
+    await five.reconciler.round()
+    assert (five.reconciler.counters.passes, five.reconciler.counters.unnamed_shards) == (10, 5)
+
+
+def test_a_state_knows_a_life_once_an_upload_could_have_ended_in_it() -> None:
+    known = partial(is_settled, upload_life_us=100)
+    row = NodeRow(1, LIFE, since_us=1_000)
+    assert known(row, status(), 1_100)
+    assert not known(row, status(), 1_099)
+    assert not known(row, status(life=b"m" * 16), 9_999)
+    assert not known(None, status(), 9_999)
 
 
 async def test_a_damaged_row_keeps_the_shards_of_its_blob_and_stops_nothing_else(five: Reconciled) -> None:
