@@ -12,8 +12,9 @@ from s3d.ctl import client, tables
 from s3d.ctl.living import refuse_living
 from s3d.ctl.salvage import salvager
 from s3d.metadata import snapshot_files
-from s3d.metadata.restoring import restore
+from s3d.metadata.restoring import forget_lives, restore
 from s3d.metadata.snapshot import Head, SnapshotError, read_snapshot
+from s3d.metadata.state import State
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 
@@ -82,7 +83,11 @@ def newest(cluster: Cluster) -> list[Path]:
 
 
 def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Head:
-    finish = salvager(cluster, arguments.config) if arguments.salvage else None
+    def finish(state: State, made_us: int) -> None:
+        forget_lives(state, now_us=time.time_ns() // 1_000)
+        if arguments.salvage:
+            salvager(cluster, arguments.config)(state, made_us)
+
     with path.open("rb") as source:
         return restore(
             source.read, cluster.metadata.path, map_size=cluster.metadata.map_size_bytes, finish=finish

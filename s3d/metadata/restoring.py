@@ -7,8 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from s3d.metadata.commands import RegisterNode
+from s3d.metadata.machine import apply
 from s3d.metadata.snapshot import Entry, Head, Read, read_snapshot
 from s3d.metadata.state import State
+from s3d.metadata.view import View
+from shardd.contract.blobs import new_blob_id
 
 ROWS_AT_ONCE: Final = 20_000  # in one transaction
 BESIDE: Final = ".new"
@@ -45,6 +49,16 @@ def build(
     finally:
         state.close()
     _swap(beside, path)
+
+
+def forget_lives(state: State, *, now_us: int) -> None:
+    """Have each node's life told anew: for as long as an upload lives after that, reconcile gives nothing up.
+
+    Until then a younger snapshot, or salvage, can still bring back what these rows do not name.
+    """
+    with state.write() as writes:
+        for row in list(View(writes).nodes()):
+            apply(writes, RegisterNode(new_blob_id(now_us // 1_000), now_us, node=row.node, incarnation=b""))
 
 
 def _swap(beside: Path, path: Path) -> None:

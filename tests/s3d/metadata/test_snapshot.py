@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from s3d.metadata import keys, snapshot, snapshot_files, tables
-from s3d.metadata.restoring import restore
+from s3d.metadata.commands import RegisterNode
+from s3d.metadata.machine import apply
+from s3d.metadata.restoring import forget_lives, restore
 from s3d.metadata.rows import ObjectRow, RowChecksumError, encode_row
 from s3d.metadata.snapshot import (
     SnapshotChecksumError,
@@ -181,6 +183,17 @@ def test_a_state_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         assert all_of(view.reads) == all_of(story.tables)
     state.close()
     assert sorted(found.name for found in tmp_path.iterdir()) == ["state", "state.before-1", "state.before-2"]
+
+
+def test_lives_are_forgotten_so_that_nothing_is_given_up_for_a_while(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "state", 1 << 24)
+    with state.write() as writes:
+        for number in (1, 2):
+            apply(writes, RegisterNode(bytes([number]) * 16, 5, node=number, incarnation=b"life"))
+    forget_lives(state, now_us=1_000_000)
+    with state.view() as view:
+        assert [(row.node, row.incarnation) for row in view.nodes()] == [(1, b""), (2, b"")]
+    state.close()
 
 
 def test_files_are_whole_or_not_there_and_the_newest_are_kept(tmp_path: Path) -> None:
