@@ -29,7 +29,7 @@ from s3d.protocol.routing import Handler, Request, is_admin_target, parse_header
 from s3d.protocol.signature import PayloadMode, Verified, Verifier
 
 NEAR_FULL_HEADER: Final = "x-quoin-near-full"
-"""On replies to PUTs: the nodes whose disks are nearly full."""
+"""On replies to PUTs that were allowed to somebody: the nodes whose disks are nearly full."""
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _OF_SIGNED_BODIES: Final = ("SignatureDoesNotMatch", "XAmzContentSHA256Mismatch")
 
 _SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # another try may find some
+_FORBIDDEN: Final = 403
 _UNSIGNED: Final = Verified(Mechanism.ANONYMOUS, PayloadMode.UNSIGNED)
 
 
@@ -100,7 +101,8 @@ class App:
             )
             reply.headers = [*reply.headers, *shared] if shared else reply.headers
         reply.headers = [*reply.headers, ("x-amz-request-id", request_id), ("x-amz-id-2", self._host_id)]
-        if message.method == "PUT" and (short := self._store.blobs.fleet.near_full()):
+        short = self._store.blobs.fleet.near_full()
+        if short and message.method == "PUT" and _is_known(call) and reply.status != _FORBIDDEN:
             reply.headers.append((NEAR_FULL_HEADER, ",".join(map(str, sorted(short)))))
         return reply
 
@@ -177,3 +179,8 @@ class App:
         resource = target.partition("?")[0]
         body = error.to_xml(resource=resource, request_id=request_id, host_id=self._host_id)
         return xml_reply(body, status=error.status, headers=[*error.headers.items()])
+
+
+def _is_known(call: Call | None) -> bool:
+    """Was the request allowed, and to somebody who signed it?"""
+    return call is not None and call.principal is not None

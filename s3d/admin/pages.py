@@ -68,8 +68,9 @@ class Pages:
             cause = "a PUT would not be acknowledged: the metadata log takes no commands"
         elif (waits_s := self._store.log.waits_s()) > STANDS_STILL_S:
             cause = f"the metadata log has waited for its turn for {waits_s:.1f} s"
-        elif not self._store.blobs.can_write():
-            cause = f"a PUT would not be acknowledged: {len(fleet.up())} of {len(fleet.nodes)} nodes are up"
+        elif not self._store.blobs.can_write():  # everybody may ask: how many, not which
+            taking = f"{len(fleet.choices()[-1])} of {len(fleet.nodes)} nodes take new shards"
+            cause = f"a PUT would not be acknowledged: {taking}"
         elif self._node is not None and self._node not in fleet.nodes:
             cause = f"node {self._node} is not a member; s3ctl node add {self._node} makes it one"
         elif self._node is not None and self._node not in fleet.prompt():

@@ -27,6 +27,7 @@ def cluster_status(store: Store) -> dict[str, Any]:
         "degraded_blobs": degraded,
         "condemned": condemned,
         "writable": store.blobs.can_write(),
+        "refusal": store.blobs.refusal(),
         "metadata": _metadata(store),
         "jobs": [_job(name, row) for name, row in jobs],
     }

@@ -9,6 +9,7 @@ from s3d.blobs.reader import BlobReader
 from s3d.blobs.resources import Resources, Suspect
 from s3d.blobs.writer import BlobWriter, Plan
 from s3d.metadata.rows import BlobRow
+from s3d.placement.durability import assign, survives
 from s3d.placement.erasure import CODECS, codec
 from s3d.placement.ring import Ring
 from s3d.shards.fleet import Fleet
@@ -48,6 +49,16 @@ class Blobs:
     def can_write(self) -> bool:
         """Would a PUT be acknowledged now?"""
         return self.fleet.can_write(self._rs)
+
+    def refusal(self) -> str:
+        """Why a PUT would be refused now, with the status that it gets; "" where it would be acknowledged."""
+        fleet, rs = self.fleet, self._rs
+        if fleet.can_write(rs):
+            return ""
+        places = assign(fleet.nodes, fleet.up(), rs.data + rs.parity)
+        if fleet.full() and survives(places, rs.data, rs.spare):
+            return f"507: full are the nodes {', '.join(map(str, sorted(fleet.full())))}"
+        return f"503: {len(fleet.choices()[-1])} of {len(fleet.nodes)} nodes take new shards"
 
     def writer(self, key: bytes, *, blob: BlobId, size: int | None, digests: Digests | None) -> BlobWriter:
         """A writer of a new blob, placed by `key` (bucket/key). `size`: its bytes, where they are known.

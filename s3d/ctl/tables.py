@@ -24,9 +24,11 @@ def show_status(status: Mapping[str, Any]) -> None:
     console.print(nodes_table(status))
     waiting = f"degraded blobs: {status['degraded_blobs']}, condemned: {status['condemned']}"
     writes = (
-        "writes are acknowledged" if status["writable"] else "[red]writes are refused: too few nodes are up"
+        "writes are acknowledged"
+        if status["writable"]
+        else f"[red]writes are refused with {status['refusal']}"
     )
-    console.print(f"{waiting}; {writes}", highlight=False)
+    console.print(f"{waiting}; {writes}", highlight=False, soft_wrap=True)
     metadata = status["metadata"]
     if metadata["stopped"]:
         pids = ", ".join(map(str, metadata["stopped"]))

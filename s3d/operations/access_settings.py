@@ -6,10 +6,10 @@ from s3d.access.acl import decode_acl, private
 from s3d.access.public_access import OWNERSHIPS, PublicAccessBlock, decode_block, encode_block
 from s3d.metadata.rows import BucketRow
 from s3d.operations.documents import document, element
-from s3d.operations.orders import root_of
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.settings import ACL, BLOCK, OWNERSHIP
 from s3d.operations.sub_resources import SubResource
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
 
 _BLOCKS: Final = {

@@ -10,8 +10,9 @@ from typing import Final
 from s3d.access.accounts import Accounts
 from s3d.access.acl import GRANTS_MAX, GROUPS, PERMISSIONS, Acl, AclGrant, Permission, canned, ordered
 from s3d.operations.documents import document, element, owner
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
-from s3d.protocol.xml import Node, XmlError, parse
+from s3d.protocol.xml import Node
 
 CANNED_HEADER: Final = "x-amz-acl"
 GRANT_HEADERS: Final[Mapping[str, Permission]] = {
@@ -84,12 +85,9 @@ def read_acl(raw: bytes, accounts: Accounts, *, owner: str) -> Acl:
 
     Raises MalformedACLError, AccessDenied (an ACL gives nothing to another owner), and those of grantees.
     """
-    try:
-        root = parse(raw)
-    except XmlError as error:
-        raise S3Error("MalformedACLError") from error
+    root = root_of(raw, "AccessControlPolicy", fault="MalformedACLError")
     said, listed = root.find("Owner"), root.find("AccessControlList")
-    if root.name != "AccessControlPolicy" or said is None or listed is None:
+    if said is None or listed is None:
         raise S3Error("MalformedACLError")
     if (said.text_of("ID") or "").strip() != owner:
         raise S3Error("AccessDenied")

@@ -12,7 +12,7 @@ from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
 from s3d.operations.preconditions import delete_conditions
 from s3d.operations.reply import Reply, xml_reply
-from s3d.operations.versioning import version_named
+from s3d.operations.versioning import may_be_version, version_named
 from s3d.protocol.checksums import read_claims
 from s3d.protocol.errors import ERRORS, S3Error
 from s3d.protocol.routing import KEY_SIZE_BYTES_MAX
@@ -62,18 +62,23 @@ async def delete_objects(call: Call) -> Reply:
 
 
 def _refusals(call: Call, items: Sequence[orders.ObjectIdentifier]) -> Iterator[str]:
-    """The error of each key that may not be deleted, "" for the others."""
+    """The error of each key that may not be deleted, or whose version can be none of ours; "" for the others."""
     fitting = [Named(item.key, item.version_id) for item in items if _fits(item)]
     allowed = iter(permits_each(call, "s3:DeleteObject", fitting))
     for item in items:
         if not _fits(item):
             yield "KeyTooLongError"
         else:
-            yield "" if next(allowed) else "AccessDenied"
+            yield _fault_of_version(item) if next(allowed) else "AccessDenied"
 
 
 def _fits(item: orders.ObjectIdentifier) -> bool:
     return len(item.key.encode()) <= KEY_SIZE_BYTES_MAX
+
+
+def _fault_of_version(item: orders.ObjectIdentifier) -> str:
+    """S3 takes a version that is gone for deleted, and tells who names what never was one."""
+    return "" if not item.version_id or may_be_version(item.version_id) else "NoSuchVersion"
 
 
 def _answer(item: orders.ObjectIdentifier, outcome: Outcome) -> documents.Deleted:

@@ -7,8 +7,9 @@ from typing import Final
 from s3d.metadata.commands import ANY, Conditions, NamedPart
 from s3d.metadata.fields import PARTS_MAX
 from s3d.protocol.conditions import parse_modified, parse_size
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
-from s3d.protocol.xml import Node, XmlError, parse
+from s3d.protocol.xml import Node
 
 _PART_NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _CHECKSUMS: Final = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
@@ -97,14 +98,3 @@ def read_location(raw: bytes) -> str:
 def bare_etag(text: str) -> str:
     """An ETag without its quotes, in the spelling of our rows."""
     return text.strip().removeprefix('"').removesuffix('"')
-
-
-def root_of(raw: bytes, name: str) -> Node:
-    """The root of a document, which is called `name`. Raises MalformedXML."""
-    try:
-        root = parse(raw)
-    except XmlError as error:
-        raise S3Error("MalformedXML") from error
-    if root.name != name:
-        raise S3Error("MalformedXML")
-    return root

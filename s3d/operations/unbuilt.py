@@ -8,9 +8,9 @@ from typing import Final
 
 from s3d.metadata.rows import BucketRow
 from s3d.operations.documents import document, element
-from s3d.operations.orders import root_of
 from s3d.operations.reply import Reply, xml_reply
 from s3d.operations.sub_resources import SubResource
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
 
 # They have no PUT yet.

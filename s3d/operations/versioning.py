@@ -9,9 +9,9 @@ from s3d.metadata.view import View
 from s3d.operations import documents
 from s3d.operations.bodies import read_document
 from s3d.operations.call import Call
-from s3d.operations.orders import root_of
 from s3d.operations.reply import Reply, xml_reply
 from s3d.protocol.conditions import http_date
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
 
 Status = Literal["Enabled", "Suspended"]
@@ -68,13 +68,18 @@ def version_named(call: Call) -> str:
 
 def check_version_id(version_id: str, argument: str) -> None:
     """Refuse an id that no version ever has, and that is known without a look. Raises InvalidArgument."""
-    if version_id != NULL_VERSION and not sequence_from(version_id):
+    if not may_be_version(version_id):
         raise S3Error(
             "InvalidArgument",
             "Invalid version id specified",
             ArgumentName=argument,
             ArgumentValue=version_id[:64],
         )
+
+
+def may_be_version(version_id: str) -> bool:
+    """Is it written as the ids of versions are?"""
+    return version_id == NULL_VERSION or bool(sequence_from(version_id))
 
 
 def made(version_id: str) -> list[tuple[str, str]]:

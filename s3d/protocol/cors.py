@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
-from s3d.protocol.xml import Node, XmlError, parse
+from s3d.protocol.xml import Node
 
 RULES_MAX: Final = 100
 ID_LENGTH_MAX: Final = 255
@@ -39,12 +40,9 @@ def read_rules(raw: bytes) -> tuple[Rule, ...]:
     """The rules of a CORSConfiguration. Raises MalformedXML, InvalidRequest."""
     if len(raw) > DOCUMENT_BYTES_MAX:
         raise S3Error("MalformedXML", "The CORS configuration is longer than 64 KiB.")
-    try:
-        root = parse(raw)
-    except XmlError as error:
-        raise S3Error("MalformedXML") from error
+    root = root_of(raw, "CORSConfiguration")
     nodes = [node for node in root.children if node.name == "CORSRule"]
-    if root.name != "CORSConfiguration" or not 1 <= len(nodes) <= RULES_MAX:
+    if not 1 <= len(nodes) <= RULES_MAX:
         raise S3Error("MalformedXML")
     return tuple(map(_rule, nodes))
 

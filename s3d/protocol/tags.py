@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
+from s3d.protocol.documents import root_of
 from s3d.protocol.errors import S3Error
-from s3d.protocol.xml import S3_NAMESPACE, XML_DECLARATION, XmlError, escape, parse
+from s3d.protocol.xml import S3_NAMESPACE, XML_DECLARATION, escape
 
 OBJECT_TAGS_MAX: Final = 10
 BUCKET_TAGS_MAX: Final = 50
@@ -39,12 +40,8 @@ def read_tag_header(value: str) -> dict[str, str]:
 
 def read_tag_document(raw: bytes, *, most: int) -> dict[str, str]:
     """The tags of a Tagging document, `most` of them at most. Raises MalformedXML, InvalidTag."""
-    try:
-        root = parse(raw)
-    except XmlError as error:
-        raise S3Error("MalformedXML") from error
-    tag_set = root.find("TagSet")
-    if root.name != "Tagging" or tag_set is None:
+    tag_set = root_of(raw, "Tagging").find("TagSet")
+    if tag_set is None:
         raise S3Error("MalformedXML")
     pairs: list[tuple[str, str]] = []
     for node in tag_set.children:

@@ -48,9 +48,34 @@ async def test_full_disks_are_told_before_and_after(live: Live) -> None:
     answer = await live.ask("PUT", "/bucket/key", b"new")
     assert (answer.status, answer.code) == (507, "StorageFull")
     assert answer.headers["x-quoin-near-full"] == ",".join(str(node.node) for node in nodes[:3])
+    status = json.loads((await live.ask("GET", "/-/admin/status")).body)
+    assert (status["writable"], status["refusal"]) == (False, "507: full are the nodes 1, 2, 3")
+    assert b": 2 of 5 nodes take new shards\n" in (await live.ask("GET", "/-/ready", key="")).body
     assert (await live.ok("GET", "/bucket/key")).body == b"body"
     assert b"\nquoin_nodes_near_full 3\n" in (await live.ask("GET", "/-/metrics", key="")).body
     await live.ok("DELETE", "/bucket/key")
+
+
+async def test_only_who_may_write_learns_which_disks_are_full(live: Live) -> None:
+    fleet = live.store.blobs.fleet
+    next(iter(live.nodes.values())).full = True
+    async with asyncio.timeout(5):
+        while not fleet.full():
+            await asyncio.sleep(0.005)
+    told = await live.ok("PUT", "/bucket/key", b"body")
+    copied = await live.ok("PUT", "/bucket/copy", headers={"x-amz-copy-source": "/bucket/key"})
+    assert told.headers["x-quoin-near-full"] == copied.headers["x-quoin-near-full"] == "1"
+    strangers = [
+        await live.ask("PUT", "/bucket/key", b"body", key=key) for key in ("", "AKNOTHING", "AKREADER")
+    ]
+    await live.ok("PUT", "/others", key="AKSECOND")
+    await live.ok("PUT", "/others/key", b"body", key="AKSECOND")
+    source = {"x-amz-copy-source": "/others/key"}
+    strangers.append(await live.ask("PUT", "/bucket/key", headers=source))
+    assert {answer.code for answer in strangers} == {"AccessDenied"}
+    strangers.append(await live.ask("PUT", "/-/health", key=""))
+    strangers.append(await live.ask("PUT", "/public/key", b"body", key=""))
+    assert not any("x-quoin-near-full" in answer.headers for answer in strangers)
 
 
 async def test_a_node_whose_shard_server_is_slow_is_not_ready(live: Live) -> None:

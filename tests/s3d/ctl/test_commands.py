@@ -175,6 +175,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
             "degraded_blobs": 3,
             "condemned": 0,
             "writable": False,
+            "refusal": "507: full are the nodes 1, 3",
             "metadata": METADATA | {"waits_s": 7.0, "stopped": [4711]},
             "jobs": jobs,
         },
@@ -182,7 +183,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["1", "h:9991", "full", "7", "1.5", "KiB", "5.0", "GiB", "200", "GiB", "0.1.0"]
     assert lines[2].split() == ["2", "h:9992", "down", "-", "-", "-", "-", "-"]
-    assert "degraded blobs: 3, condemned: 0; writes are refused" in lines[3]
+    assert "degraded blobs: 3, condemned: 0; writes are refused with 507: full are the nodes 1, 3" in lines[3]
     assert "waits since 7 s; stopped with it open: process 4711" in lines[4]
     assert lines[5:] == ["reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left"]
 

@@ -90,6 +90,25 @@ async def test_each_key_has_its_own_conditions(live: Live, wrong: str, right: st
     assert answer.texts("Deleted/Key") == ["b"]
 
 
+async def test_what_can_be_no_version_is_told(live: Live) -> None:
+    await live.ok("PUT", "/bucket/key", b"body")
+    await live.ok(
+        "PUT",
+        "/bucket",
+        b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+        query="versioning",
+    )
+    gone = (await live.ok("PUT", "/bucket/key", b"newer")).headers["x-amz-version-id"]
+    await live.ok("DELETE", "/bucket/key", query=f"versionId={gone}")
+    named = ("no-version", gone, "x" * 2_000, "")
+    objects = (f"<Object><Key>key</Key><VersionId>{each}</VersionId></Object>" for each in named)
+    answer = await delete(live, f"<Delete>{''.join(objects)}</Delete>")
+    assert answer.texts("Error/Code") == ["NoSuchVersion"] * 2
+    assert answer.texts("Error/VersionId") == ["no-version", "x" * 2_000]
+    assert answer.texts("Deleted/VersionId") == [gone]
+    assert answer.texts("Deleted/DeleteMarker") == ["true"]
+
+
 async def test_many_keys_at_once(live: Live) -> None:
     for key in ("a", "b/c", "d"):
         await live.ok("PUT", f"/bucket/{key}", b"body")
