@@ -180,7 +180,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, worker: int) -> None:
         for task in behind:
             task.cancel()
     await gateway.close()
-    refuse_damaged(gateway.state.path)
+    refuse_damaged(cluster.metadata.path)
 
 
 def _clock_us() -> int:
