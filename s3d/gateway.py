@@ -33,7 +33,7 @@ from s3d.metadata import damage
 from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, ImportNodes, NodeAddress, RegisterNode
 from s3d.metadata.log import LocalLog
 from s3d.metadata.snapshot_files import FOLDER
-from s3d.metadata.state import State, StateDamagedError, refuse_damaged
+from s3d.metadata.state import State, StateDamagedError, refuse_damaged, refuse_gone
 from s3d.operations.call import Store
 from s3d.placement.ring import Ring
 from s3d.shards.client import ShardClient
@@ -96,7 +96,10 @@ class Gateway:
         accounts = Accounts.from_config(keys_of(cluster), os.environ)
         ring, suspects = Ring(()), Suspects()
         fleet = Fleet((), limits=FleetLimits(near_full=cluster.storage.compact_above_full))
+        snapshot_folders = [entry.path / FOLDER for entry in cluster.nodes]
+        refuse_gone(cluster.metadata.path, snapshot_folders)
         state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
+        (node.path / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)  # the trace of the state
         blobs = Blobs(
             fleet,
             ring,
@@ -133,7 +136,7 @@ class Gateway:
             now_us=_clock_us,
         )
         snapshots = SnapshotKeeper(
-            [entry.path / FOLDER for entry in cluster.nodes],
+            snapshot_folders,
             states=state,
             config=cluster.metadata,
             lease=Lease(JOB, holder=secrets.token_bytes(16), states=state, log=store.log, now_us=_clock_us),

@@ -13,6 +13,11 @@ ADVICE: Final = (
     "anew, from the newest snapshot and from the shards; the damaged one is kept beside it."
 )
 UNKNOWN: Final = "for an unknown cause"
+GONE: Final = (
+    "is gone, and {} is of a store that had it. Nothing is begun anew, or all shards would be without a name. "
+    "`s3ctl restore --newest --salvage` makes it from the newest snapshot and the shards, `s3ctl salvage` from the "
+    "shards alone; a store that is to begin empty begins without the folders of its nodes."
+)
 
 
 def mark(state: Path, cause: object) -> None:

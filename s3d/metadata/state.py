@@ -1,7 +1,7 @@
 """Owns the LMDB environment of the state, the one home of lmdb in s3d; never knows what a row means."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ READERS_MAX = 2_048
 DATABASES_MAX = 64
 SPARE_VIEWS_MAX = 16  # read transactions kept to be renewed, which costs a fraction of making one
 LONG_TABLES = (CURRENT, VERSIONS, UPLOADS)  # the tables whose keys hold an S3 key
+DATA_FILE = "data.mdb"  # LMDB's name
 SIGNPOST_SIZE = keys.HEAD_SIZE + 1
 
 # What LMDB says when its pages are not what it wrote.
@@ -249,7 +250,7 @@ class State:
         with self.environment.begin() as txn:
             self.environment.copy(str(folder), compact=True, txn=txn)
             index = View(LmdbTables(txn, self.databases, self.rests)).applied().index
-        with (folder / "data.mdb").open("rb+") as copied:
+        with (folder / DATA_FILE).open("rb+") as copied:
             os.fsync(copied.fileno())
         _sync_folder(folder)
         return index
@@ -265,10 +266,23 @@ def refuse_damaged(path: Path) -> None:
         raise StateDamagedError(f"the metadata in {path} is damaged: {cause}. {damage.ADVICE}")
 
 
+def refuse_gone(path: Path, traces: Iterable[Path]) -> None:
+    """Raises StateDamagedError where the folder `path` has no state, though one of `traces`, made after it, is there.
+
+    A trace is looked for first: who meets one that another process has just made finds its state too.
+    """
+    found = next((trace for trace in traces if trace.exists()), None)
+    if found is None:
+        return
+    file = path / DATA_FILE
+    if not file.exists() or not file.stat().st_size:  # LMDB takes an empty file for a new one
+        raise StateDamagedError(f"the metadata in {path} {damage.GONE.format(found)}")
+
+
 def _check_length(path: Path, environment: Any) -> None:
     """A file that was cut kills whoever touches what it lacks."""
     pages = environment.info()["last_pgno"] + 1
-    if (path / "data.mdb").stat().st_size < pages * environment.stat()["psize"]:
+    if (path / DATA_FILE).stat().st_size < pages * environment.stat()["psize"]:
         environment.close()
         raise StateDamagedError(f"the metadata in {path} is damaged: its file was cut. {damage.ADVICE}")
 

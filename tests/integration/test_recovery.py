@@ -1,5 +1,6 @@
 """The metadata is lost or damaged: backups come back, damage stops the store and says so, snapshots restore it."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,28 @@ def test_a_file_of_metadata_that_was_cut_is_not_served(store: Cluster) -> None:
     assert ctl(store, "restore", "--newest").returncode == 0
     store.start_all()
     assert held(store) == {"one": b"one" * 1_000}
+
+
+def test_metadata_that_is_gone_is_not_begun_anew_beside_shards(store: Cluster) -> None:
+    names = [f"object-{number}" for number in range(5)]
+    put(store, *names)
+    until_saved(store)
+    store.stop()
+    metadata = store.folder / "data/metadata"
+    shutil.rmtree(metadata)
+    for left in (None, b""):  # LMDB takes an empty file for a new one
+        if left is not None:
+            metadata.mkdir()
+            (metadata / "data.mdb").write_bytes(left)
+        said = refused_start(store)
+        assert "is gone" in said and "s3ctl restore --newest --salvage" in said
+    for node in store.nodes[1:]:  # one trace is enough
+        shutil.rmtree(store.folder / f"node-{node}/snapshots")
+    assert "is gone" in refused_start(store)
+    done = ctl(store, "restore", "--newest", "--salvage")
+    assert done.returncode == 0, done.stderr
+    store.start_all()
+    assert held(store) == {name: name.encode() * 1_000 for name in names}
 
 
 def test_the_shards_alone_give_the_objects_back(store: Cluster) -> None:
