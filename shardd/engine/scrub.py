@@ -21,7 +21,10 @@ class Scrubbed(msgspec.Struct, frozen=True):
 
 
 def scrub(journal: Journal, index: Index, *, segment: int, position: int) -> Scrubbed:
-    """Read and verify the records of `segment` from `position` on, up to STEP_BYTES of them."""
+    """Read and verify the records of `segment` from `position` on, up to STEP_BYTES of them.
+
+    What the disk does not give back (EIO) is damaged, as what it gives back changed. Raises OSError, DamagedRowError.
+    """
     found = journal.segments.get(segment)
     if found is None:
         return Scrubbed(0, 0, 0, 0)
@@ -29,7 +32,7 @@ def scrub(journal: Journal, index: Index, *, segment: int, position: int) -> Scr
     end = index.segment(segment).scanned_to
     records, gaps = 0, list[Gap]()
     following = 0
-    for item in found.scan(start, end):
+    for item in found.scan(start, end, over_bad_blocks=True):
         if isinstance(item, Found):
             records += 1
         else:

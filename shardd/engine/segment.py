@@ -10,6 +10,7 @@ No block is written twice but for these zeros, which nothing depends on.
 import errno
 import mmap
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -228,9 +229,12 @@ class Segment:
         check_place(header, segment=self.segment, offset=offset)
         return header
 
-    def scan(self, start: int, stop: int) -> Iterator[Found | Gap]:
-        """Every record from `start` on (the beginning of one) to `stop`, in order, and the gaps between them."""
-        cursor = _Cursor(self.file, stop)
+    def scan(self, start: int, stop: int, *, over_bad_blocks: bool = False) -> Iterator[Found | Gap]:
+        """Every record from `start` on (the beginning of one) to `stop`, in order, and the gaps between them.
+
+        A block that the disk does not give back raises OSError; `over_bad_blocks`: it is in a gap.
+        """
+        cursor = _Cursor(self.file, stop, over_bad_blocks=over_bad_blocks)
         at = start
         while at + ALIGNMENT <= stop:
             found = self._record_at(cursor, at)
@@ -282,8 +286,9 @@ class Segment:
 class _Cursor:
     """A window of a file that moves forward."""
 
-    def __init__(self, file: File, stop: int) -> None:
+    def __init__(self, file: File, stop: int, *, over_bad_blocks: bool) -> None:
         self._file = file
+        self._over_bad_blocks = over_bad_blocks
         self.stop = stop
         self._start = 0
         self._data = b""
@@ -292,5 +297,23 @@ class _Cursor:
         """Bytes of the file and the place of `offset` in them, with `size` bytes after it where there are so many."""
         if offset < self._start or min(offset + size, self.stop) > self._start + len(self._data):
             self._start = offset
-            self._data = self._file.read(min(SCAN_WINDOW, self.stop - offset), offset)
+            self._data = self._read(min(SCAN_WINDOW, self.stop - offset), offset)
         return self._data, offset - self._start
+
+    def _read(self, size: int, offset: int) -> bytes:
+        try:
+            return self._file.read(size, offset)
+        except OSError as fault:
+            if fault.errno != errno.EIO or not self._over_bad_blocks:
+                raise
+        stop = offset + size
+        edges = [offset, *range(align(offset + 1, BLOCK_SIZE), stop, BLOCK_SIZE), stop]
+        return b"".join(self._block(first, following) for first, following in pairwise(edges))
+
+    def _block(self, start: int, stop: int) -> bytes:
+        try:
+            return self._file.read(stop - start, start)
+        except OSError as fault:
+            if fault.errno != errno.EIO:
+                raise
+        return bytes(stop - start)

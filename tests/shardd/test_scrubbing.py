@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from shardd.contract.cluster import MIB, StorageConfig
+from shardd.engine.record import BLOCK_SIZE
 from shardd.engine.store import ShardStore
 from shardd.scrubbing import DAY_S, Progress, Scrubbing
+from tests.shardd.engine.faulty import FaultyFilesystem
 from tests.shardd.engine.shards import NOW_US, commit, content, open_store, put, segment_files
 
 LIMITS = StorageConfig(segment_bytes=4 * MIB, scrub_days=30.0)
@@ -88,3 +90,20 @@ def test_an_empty_store_looks_soon_whether_there_is_something_to_verify(tmp_path
         assert scrub.progress.passes == 0
     finally:
         empty.close()
+
+
+def test_a_block_that_the_disk_does_not_give_back_is_damage_and_stops_nothing(tmp_path: Path) -> None:
+    disk = FaultyFilesystem()
+    store = open_store(tmp_path / "store", filesystem=disk, segment_bytes=LIMITS.segment_bytes)
+    for number in range(RECORDS):
+        commit(store, put(number, content(RECORD_SIZE, number)))
+    disk.bad_block = range(25 * BLOCK_SIZE, 26 * BLOCK_SIZE)
+    scrub = scrubbing(store, tmp_path)
+    records = damaged = 0
+    while not scrub.progress.passes:
+        records, damaged = max(records, scrub.progress.records), max(damaged, scrub.progress.damaged)
+        scrub.step(NOW_US)
+    segments = len(store.segments())
+    assert (damaged, records) == (segments, RECORDS - segments), "one record in each file"
+    assert store.status(NOW_US).quarantined == segments
+    store.close()

@@ -29,6 +29,7 @@ class FaultyFilesystem:
     faults: list[Fault] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     forced_room: Room | None = None
+    bad_block: range = range(0)  # bytes that no file gives back
 
     def meet(self, call: str) -> Fault | None:
         """Raise the fault that waits for this call; give it where it is a short write."""
@@ -87,6 +88,9 @@ class FaultyFile:
 
     def read(self, size: int, offset: int) -> bytes:
         self.filesystem.meet("read")
+        bad = self.filesystem.bad_block
+        if offset < bad.stop and bad.start < offset + size:
+            raise OSError(errno.EIO, f"a bad block at {bad.start}")
         return bytes(self.inner.read(size, offset))
 
     def write(self, data: memoryview, offset: int) -> int:
