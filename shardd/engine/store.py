@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 
-from shardd import __version__
 from shardd.contract.blobs import (
     EXTENT_UNITS_MAX,
     UNIT_SIZE,
@@ -33,7 +32,8 @@ from shardd.contract.errors import (
 from shardd.contract.messages import Page, Stat, Status
 from shardd.engine import ledger
 from shardd.engine.compaction import Compactor, Level
-from shardd.engine.filesystem import Filesystem, Room
+from shardd.engine.condition import Condition
+from shardd.engine.filesystem import Filesystem
 from shardd.engine.group import Delete, Group, Metadata, Put
 from shardd.engine.identity import own_origin
 from shardd.engine.index import PENDING_ROWS_MAX, Index
@@ -48,8 +48,6 @@ from shardd.engine.segment import Entry, Segment
 LIST_LIMIT_MAX = 1_000
 ONE_READ_SIZE_MAX = 32 << 10
 LOCATE_TRIES = 3
-ROOM_LIFE_US = 100_000
-UNFLUSHED_ROWS_MAX = 8 * PENDING_ROWS_MAX
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +73,7 @@ class ShardStore:
         self._compactor = Compactor(journal, index, limits, flush=self._flush_or_fail)
         self._closed = False
         self._unlock: Callable[[], None] = lambda: None
-        self._room_known, self._room_at_us = journal.room(), 0
+        self._condition = Condition(journal, index, limits)
         self.incarnation = journal.origin.incarnation
 
     @classmethod
@@ -116,7 +114,7 @@ class ShardStore:
         """
         with self._writing:
             group = Group(self._index, self._same_bytes, now_us=now_us)
-            refusal = self._refusal(now_us)
+            refusal = self._condition.refusal(now_us)
             outcomes = [
                 refusal if refusal and isinstance(item, Put) else group.admit(item, number)
                 for number, item in enumerate(batch)
@@ -223,25 +221,7 @@ class ShardStore:
 
     def status(self, now_us: int) -> Status:
         """How the store is."""
-        try:
-            room = self._journal.room()
-        except OSError:
-            room = Room(0, 0)
-        totals = self._index.totals
-        return Status(
-            state=self._state_with(room),
-            node=self._journal.origin.node,
-            incarnation=self.incarnation,
-            version=__version__,
-            time_us=now_us,
-            free_bytes=room.free_bytes,
-            total_bytes=room.total_bytes,
-            shards=totals.shards,
-            shard_bytes=totals.shard_bytes,
-            segments=len(self._journal.segments),
-            quarantined=totals.quarantined,
-            losses=totals.losses,
-        )
+        return self._condition.status(now_us)
 
     def compact_step(self, now_us: int) -> bool:
         """A few MiB of compaction; whether there is more to do."""
@@ -258,9 +238,16 @@ class ShardStore:
                 return False
 
     def scrub_step(self, segment: int, position: int) -> Scrubbed:
-        """Verify the next few MiB of a segment, units too, from `position` on; quarantine what fails."""
+        """Verify the next few MiB of a segment, units too, from `position` on; quarantine what fails.
+
+        Raises OSError, ShardCorruptError where the index is damaged.
+        """
         with self._writing:
-            return scrub(self._journal, self._index, segment=segment, position=position)
+            try:
+                return scrub(self._journal, self._index, segment=segment, position=position)
+            except DamagedRowError as fault:
+                self._index.condemn()
+                raise ShardCorruptError(str(fault)) from fault
 
     def segments(self) -> Sequence[int]:
         """The numbers of all segments, in order."""
@@ -298,32 +285,6 @@ class ShardStore:
                 raise
             self._journal.release_spare()
             self._index.flush()
-
-    def _refusal(self, now_us: int) -> ShardError | None:
-        """Why no put is taken now."""
-        if self._journal.failed or self._index.broken:
-            return StorageFailedError(
-                "the disk refused a write; the shard server takes none until it is started again"
-            )
-        return StorageFullError("no room for new shards") if self._is_full(self._room(now_us)) else None
-
-    def _state_with(self, room: Room) -> str:
-        if self._journal.failed or self._index.broken:
-            return "failed"
-        return "full" if self._is_full(room) else "ok"
-
-    def _room(self, now_us: int) -> Room:
-        """At most ROOM_LIFE_US old: statvfs for every commit would cost a tenth of a small one."""
-        if abs(now_us - self._room_at_us) >= ROOM_LIFE_US:
-            self._room_known, self._room_at_us = self._journal.room(), now_us
-        return self._room_known
-
-    def _is_full(self, room: Room) -> bool:
-        return (
-            room.full > self._limits.refuse_above_full
-            or not self._journal.has_spare
-            or self._index.pending > UNFLUSHED_ROWS_MAX
-        )
 
     def _locate(self, key: bytes, extent: int) -> tuple[ExtentRow, Segment]:
         """The row of an extent and its segment, which compaction may take away between the two look-ups."""
