@@ -35,21 +35,22 @@ ROWS = {
         (f"{INTEGRATION}/test_crashes.py::test_a_shard_server_is_killed",), {"QUOIN_TC2_CYCLES": 1_000}
     ),
     "T-C3": Row(
-        (f"{INTEGRATION}/test_crashes.py::test_all_processes_are_killed",), {"QUOIN_TC3_CYCLES": 100}
+        (f"{INTEGRATION}/test_crashes.py::test_all_processes_are_killed",),
+        {"QUOIN_TC3_CYCLES": 100, "QUOIN_TC3_SLACK_S": 0},
     ),
     "T-C6": Row((f"{INTEGRATION}/test_disk_errors.py",), {"QUOIN_TC6_ROUNDS": 40, "QUOIN_TC6_SLACK_S": 0}),
     "T-C7": Row(
         (f"{INTEGRATION}/test_crashes.py::test_a_gateway_is_killed_around_the_commit",),
         {"QUOIN_TC7_CYCLES": 500},
     ),
-    "T-R1": Row((f"{INTEGRATION}/test_full_disks.py",), {"QUOIN_TR1_ROUNDS": 5}),
+    "T-R1": Row((f"{INTEGRATION}/test_full_disks.py",), {"QUOIN_TR1_ROUNDS": 5, "QUOIN_TR1_SLACK_S": 0}),
     "T-P4": Row(("tests/s3d/blobs/test_hostile_servers.py", "tests/s3d/shards/test_hostile_server.py")),
     "T-N1": Row(
         (
             f"{INTEGRATION}/test_nodes.py::test_each_node_is_killed_in_turn",
             f"{INTEGRATION}/test_drill.py::test_rolling_kills_are_hardly_seen_by_16_clients",
         ),
-        {"QUOIN_TN1_ROUNDS": 5},
+        {"QUOIN_TN1_ROUNDS": 5, "QUOIN_NODES_SLACK_S": 0},
     ),
     "drill": Row(
         (
@@ -65,16 +66,20 @@ ROWS = {
         ),
         {"QUOIN_VERIFY_S": 60, "QUOIN_ORDERS": 1_000},
     ),
-    "T-N2": Row((f"{INTEGRATION}/test_nodes.py::test_each_pair_is_killed_in_turn",), {"QUOIN_TN2_PAIRS": 10}),
+    "T-N2": Row(
+        (f"{INTEGRATION}/test_nodes.py::test_each_pair_is_killed_in_turn",),
+        {"QUOIN_TN2_PAIRS": 10, "QUOIN_NODES_SLACK_S": 0},
+    ),
     "T-N3": Row(
-        (f"{INTEGRATION}/test_nodes.py::test_three_nodes_die_and_come_back",), {"QUOIN_TN3_ROUNDS": 10}
+        (f"{INTEGRATION}/test_nodes.py::test_three_nodes_die_and_come_back",),
+        {"QUOIN_TN3_ROUNDS": 10, "QUOIN_NODES_SLACK_S": 0},
     ),
     "T-N4": Row(
         (
             f"{INTEGRATION}/test_nodes.py::test_a_shard_server_that_is_stopped_is_gone_round",
             f"{INTEGRATION}/test_nodes.py::test_a_disk_that_syncs_in_two_seconds_is_left_alone",
         ),
-        {"QUOIN_TN4_S": 60},
+        {"QUOIN_TN4_S": 60, "QUOIN_NODES_SLACK_S": 0},
     ),
     "T-N6": Row(
         (f"{INTEGRATION}/test_membership.py::test_a_node_that_was_down_gets_what_it_missed_and_no_more",),
@@ -144,7 +149,10 @@ ROWS = {
             "QUOIN_TR5_MIB": 5 * 1024,
         },
     ),
-    "subsets": Row((f"{INTEGRATION}/test_subsets.py",), {"QUOIN_SUBSETS": 10, "QUOIN_HEALED_OBJECTS": 128}),
+    "subsets": Row(
+        (f"{INTEGRATION}/test_subsets.py",),
+        {"QUOIN_SUBSETS": 10, "QUOIN_HEALED_OBJECTS": 128, "QUOIN_SUBSETS_SLACK_S": 0},
+    ),
     "order": Row(
         (f"{INTEGRATION}/test_order.py",), {"QUOIN_ORDER_ROUNDS": 1_000, "QUOIN_ORDER_LISTS": 1_000}
     ),

@@ -50,9 +50,12 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Drills do as many rounds as a variable says: the run tells how many that were."""
+    """Drills do as many rounds as a variable says: the run tells how many that were, and what it could not test."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             facts = [fact for fact in getattr(report, "user_properties", ()) if report.when == "teardown"]
             for (_, row), (_, held), (_, asked) in zip(facts[::3], facts[1::3], facts[2::3], strict=False):
                 terminalreporter.write_line(f"{row}: held {held} of {asked}")
+    skipped = (report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    for reason in sorted({reason.removeprefix("Skipped: ") for reason in skipped if "NOT TESTED" in reason}):
+        terminalreporter.write_line(reason, yellow=True)

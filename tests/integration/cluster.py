@@ -19,6 +19,7 @@ import boto3
 from botocore.config import Config
 
 from tests.integration.ports import free_ports
+from tests.integration.processes import children, command_line, group_lives
 
 ROOT = Path(__file__).parents[2]
 AWS = Path(sys.executable).with_name("aws")
@@ -27,6 +28,7 @@ READY_WITHIN_S = 120.0
 STOPPED_WITHIN_S = 60.0
 POLL_S, POLL_S_MAX = 0.02, 0.2
 ANSWER_WITHIN_S = 60.0
+ATTEMPTS_MAX, PAUSE_S = 10, 0.5
 # What a developer has set up for himself must not reach the store or its clients.
 LEFT_OUT = ("CONFIG", "NODE", "PYTHONPATH", "PYTHONSAFEPATH", "NOTIFY_SOCKET")
 
@@ -123,8 +125,9 @@ class Cluster:
         self.close()
 
     def start_all(self) -> None:
-        """Starts every node that does not run, at the same moment, and waits until each launcher says `ready`."""
+        """Starts every node that does not run, at the same moment; waits until each gateway reaches all that run."""
         self.start(*self.nodes)
+        self.wait_reached(deadline_s=READY_WITHIN_S)
 
     def start(self, *nodes: int) -> None:
         """Starts these nodes, where they do not run, and waits until each launcher says `ready`."""
@@ -196,8 +199,8 @@ class Cluster:
         """Processes of the cluster, of one `node`, whose command line has `program` in it (as "shardd.daemon")."""
         found = []
         for launcher in self._launchers.values():
-            for pid in [launcher.pid, *_children(launcher.pid)]:
-                words = _command_line(pid)
+            for pid in [launcher.pid, *children(launcher.pid)]:
+                words = command_line(pid)
                 at = words.index("-node") + 1 if "-node" in words else 0
                 if program in " ".join(words) and (node is None or (at and words[at] == str(node))):
                     found.append(pid)
@@ -214,7 +217,7 @@ class Cluster:
         return self._key("aws_secret_access_key")
 
     def client(self, node: int = 1, *, keys: tuple[str, str] | None = None, **settings: Any) -> Any:
-        """A boto3 client of one gateway, closed at the end. No retries: the test sees what the store said first."""
+        """A boto3 client of one gateway, closed at the end. It asks again where the store says 503, and only there."""
         access, secret = keys or (self.access_key, self.secret_key)
         settings = {
             "retries": {"total_max_attempts": 1},
@@ -229,6 +232,7 @@ class Cluster:
             region_name="us-east-1",
             config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, **settings),
         )
+        made.meta.events.register("needs-retry.s3", _asked_again)
         self._clients.append(made)
         return made
 
@@ -265,19 +269,22 @@ class Cluster:
         assert all(found.values()), f"not all metrics on node {node}: {found}"
         return [sum(map(float, samples)) for samples in found.values()]
 
+    def wait_reached(self, *, deadline_s: float) -> None:
+        """Until each gateway that is up reaches every node that is; AssertionError after `deadline_s`."""
+        self._wait_for({"quoin_nodes_up": len(self.up)}, deadline_s, what="each gateway reaches all nodes")
+
     def wait_healed(self, *, deadline_s: float) -> None:
-        """Until no blob is degraded, and each gateway that is up reaches every node that is up and finds none slow.
+        """The same, and until no gateway finds a node slow, and no blob is degraded: only then may any two die."""
+        whole = {"quoin_nodes_up": len(self.up), "quoin_nodes_slow": 0, "quoin_degraded_blobs": 0}
+        self._wait_for(whole, deadline_s, what="all nodes are in use, and no blob is degraded")
 
-        Only then may any two die. AssertionError after `deadline_s`.
-        """
-        names, whole = ("quoin_nodes_up", "quoin_nodes_slow", "quoin_degraded_blobs"), [len(self.up), 0, 0]
-
-        def healed() -> bool:
+    def _wait_for(self, wanted: dict[str, int], deadline_s: float, *, what: str) -> None:
+        def told() -> bool:
             with contextlib.suppress(OSError):  # a gateway that its launcher starts again
-                return all(self.metrics(*names, node=node) == whole for node in self.up)
+                return all(self.metrics(*wanted, node=node) == [*wanted.values()] for node in self.up)
             return False
 
-        wait_until(healed, within_s=deadline_s, what="all nodes are in use, and no blob is degraded")
+        wait_until(told, within_s=deadline_s, what=what)
 
     def _key(self, name: str) -> str:
         words = (self.folder / "data/cluster/admin-credentials").read_text().split()
@@ -307,6 +314,12 @@ class Cluster:
         return self.log.read_text(errors="replace")[-4_000:]
 
 
+def _asked_again(response: Any, attempts: int, **_: Any) -> float | None:
+    """After how many seconds, if at all; as SDKs do, for a machine that does so much else that nodes seem down."""
+    refused = response is not None and response[0].status_code == 503
+    return PAUSE_S if refused and attempts < ATTEMPTS_MAX else None
+
+
 def _kill(launchers: list[subprocess.Popen[bytes]]) -> None:
     """kill -9 of all their process groups at once; waits until nothing of them is left."""
     for launcher in launchers:
@@ -327,30 +340,3 @@ def _wait_gone(group: int) -> None:
 def _close_output(launcher: subprocess.Popen[bytes]) -> None:
     if launcher.stdout is not None:
         launcher.stdout.close()
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _command_line(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
-def group_lives(group: int) -> bool:
-    """Whether a process of the group is more than a zombie that its new parent has not collected yet."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            except OSError:
-                continue
-            if int(found) == group and state != "Z":
-                return True
-    return False

@@ -45,7 +45,7 @@ def test_an_object_is_explained_while_nodes_die(store: Cluster) -> None:
     store.kill(1)
     dead = wait_until(
         lambda: [s["node"] for s in facts(store)["blobs"][0]["shards"] if s["state"] == "unreachable"],
-        within_s=10,
+        within_s=60,
         what="a dead node's shard is unreachable",
     )
     assert dead == [1] and facts(store)["losses"] == 1

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeCluster
-from tests.integration.cluster import ROOT, Cluster, environment, group_lives, wait_until
+from tests.integration.cluster import ROOT, Cluster, environment, wait_until
+from tests.integration.processes import group_lives
 
 pytestmark = pytest.mark.cluster
 
+PATIENCE_S = 60.0
 KEYS = ("ca.pem", "ca.key", "cluster.id", "admin-credentials")
 
 
@@ -146,7 +148,7 @@ def test_killed_children_are_started_again(cluster: Cluster) -> None:
         now = [*cluster.pids("shardd.daemon", 1), *cluster.gateway_pids(2)]
         return len(now) == 2 and not set(now) & set(killed) and answers(cluster, 2)
 
-    wait_until(back, within_s=20, what="both children are back")
+    wait_until(back, within_s=PATIENCE_S, what="both children are back")
     log = cluster.log.read_text()
     assert "node 1: shard server was killed by signal 9; starting it again in 0.25 s" in log
     assert "node 2: gateway 0 was killed by signal 9" in log
@@ -163,7 +165,9 @@ def test_kill_9_of_the_launcher_leaves_nothing_and_all_starts_again(cluster: Clu
     cluster.client(1).create_bucket(Bucket="kept")
     cluster.client(1).put_object(Bucket="kept", Key="k", Body=b"bytes" * 1000)
     group = cluster.kill_launcher(1)
-    wait_until(lambda: not group_lives(group), within_s=5, what="the children ended with their launcher")
+    wait_until(
+        lambda: not group_lives(group), within_s=PATIENCE_S, what="the children ended with their launcher"
+    )
     started_s = time.monotonic()
     cluster.start_all()
     took_s = time.monotonic() - started_s
@@ -178,7 +182,9 @@ def test_a_request_in_flight_is_finished_before_the_end(cluster: Cluster, how: s
     url = cluster.client(2).generate_presigned_url("put_object", Params={"Bucket": "last", "Key": "slow"})
     body = b"z" * 300_000
     (pid,) = cluster.pids("s3d.daemon")
-    with closing(http.client.HTTPConnection("127.0.0.1", cluster.s3_ports[2], timeout=20)) as connection:
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", cluster.s3_ports[2], timeout=PATIENCE_S)
+    ) as connection:
         connection.putrequest("PUT", url.removeprefix(cluster.endpoint(2)))
         connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body[:150_000])
@@ -186,7 +192,9 @@ def test_a_request_in_flight_is_finished_before_the_end(cluster: Cluster, how: s
             os.killpg(os.getpgid(pid), how)
         else:
             os.kill(pid, how)
-        wait_until(lambda: not answers(cluster, 2), within_s=10, what="new clients are not taken any more")
+        wait_until(
+            lambda: not answers(cluster, 2), within_s=PATIENCE_S, what="new clients are not taken any more"
+        )
         connection.send(body[150_000:])
         reply = connection.getresponse()
         assert reply.status == 200, (reply.read(), cluster.log.read_text())
@@ -206,7 +214,7 @@ def test_workers_share_a_port_and_their_counters(make_cluster: MakeCluster) -> N
     client.create_bucket(Bucket="counted")
     wait_until(
         lambda: 'operation="CreateBucket"' in cluster.get("/-/metrics")[1],
-        within_s=10,
+        within_s=PATIENCE_S,
         what="the counter is on the page of both",
     )
 
@@ -231,13 +239,13 @@ def test_a_shard_server_runs_alone_and_keeps_its_folder(make_cluster: MakeCluste
     command = [str(ROOT / "bin/shardd"), "-config", str(cluster.config), "-node", "1"]
     with cluster.log.open("ab") as log, subprocess.Popen(command, env=environment(), stderr=log) as alone:
         try:
-            wait_until(lambda: node_is_up(cluster, 1), within_s=30, what="node 1 is up")
+            wait_until(lambda: node_is_up(cluster, 1), within_s=PATIENCE_S, what="node 1 is up")
             refused = launcher(cluster, "-node", "1")
             assert refused.returncode == 2
             assert f"is in use by process {alone.pid}" in refused.stderr
         finally:
             alone.terminate()
-        assert alone.wait(20) == 0
+        assert alone.wait(PATIENCE_S) == 0
 
 
 def node_is_up(cluster: Cluster, node: int) -> bool:

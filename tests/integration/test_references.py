@@ -27,7 +27,7 @@ SETTINGS = "[gateway]\ncondemned_grace_s = 0.0\nrepair_interval_s = 0.2\n"
 WORKERS = 5
 KEYS = [f"k{number}" for number in range(12)]
 PART_SIZE = 5 << 20
-RETURN_S_MAX = 20.0
+RETURN_S_MAX = 60.0
 OPERATIONS_BETWEEN = 30
 MAP_SIZE = 64 << 30
 

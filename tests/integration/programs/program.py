@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.cluster import ROOT, Cluster, environment
 
-RUN_WITHIN_S = 120
+RUN_WITHIN_S = 240
 REGION = "us-east-1"
 
 

@@ -21,8 +21,8 @@ from tests.integration.programs.conftest import Contents
 pytestmark = pytest.mark.cluster
 
 MIB = 1 << 20
-UP_WITHIN_S = 20.0
-ENDED_WITHIN_S = 20.0
+UP_WITHIN_S = 60.0
+ENDED_WITHIN_S = 60.0
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = """
 version: 0.1

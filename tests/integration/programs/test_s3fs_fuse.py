@@ -14,7 +14,7 @@ from tests.integration.programs.conftest import Contents
 
 pytestmark = pytest.mark.cluster
 
-MOUNTED_WITHIN_S = 20.0
+MOUNTED_WITHIN_S = 60.0
 Mount = Callable[[int], Path]
 
 
