@@ -6,12 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from s3d.placement.durability import assign, survives
 from s3d.shards.health import FleetLimits, Health
 from s3d.shards.port import NodeClient
+from s3d.shards.standstill import Wait, late, others_moved, patience_s
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import ErasureConfig
 from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
@@ -40,14 +40,6 @@ class Extent(NamedTuple):
     node: NodeId
     message: PutExtent
     payload: Sequence[bytes]
-
-
-@dataclass(slots=True)
-class _Wait:
-    """A put that is waited for: since when its node's puts stand still, and how much of that time we saw."""
-
-    since_s: float
-    still_s: float = 0.0
 
 
 class Fleet:
@@ -196,21 +188,20 @@ class Fleet:
         """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._put(extent)) for extent in extents]
-            waits = {number: _Wait(self._clock()) for number in range(len(tasks))}
+            waits = {number: Wait(extent.node, self._clock()) for number, extent in enumerate(extents)}
             given_up: set[int] = set()
             while waits:
                 began_s = self._clock()
                 await asyncio.wait([tasks[number] for number in waits], timeout=self.limits.watch_s)
                 waits = {number: wait for number, wait in waits.items() if not tasks[number].done()}
-                late = self._late(extents, waits, began_s)
-                if late and not spare(given_up | late):
-                    late = {
-                        number for number in late if waits[number].still_s > self._patience_s(extents[number])
-                    }
-                for number in late:
+                now_s = self._clock()
+                doomed = late(waits, self._health, self.limits, now_s=now_s, passed_s=now_s - began_s)
+                if doomed and not spare(given_up | doomed):
+                    doomed = {number for number in doomed if self._is_over(waits[number])}
+                for number in doomed:
                     tasks[number].cancel()
-                    self._stood_still(extents[number].node, waits.pop(number))
-                given_up |= late
+                    self._stood_still(waits.pop(number))
+                given_up |= doomed
         return [_outcome(task, extent) for task, extent in zip(tasks, extents, strict=True)]
 
     async def _put(self, extent: Extent) -> ShardError | None:
@@ -227,42 +218,15 @@ class Fleet:
         health.verdict.writes.add(now_s - sent_s)
         return None
 
-    def _patience_s(self, extent: Extent) -> float:
-        """How long to wait for a put that cannot be done without: longer where the node says why."""
-        health = self._health[extent.node]
-        return self.limits.slow_s if health.up and health.busy else self.limits.standstill_s
+    def _is_over(self, wait: Wait) -> bool:
+        """Is a put that cannot be done without given up all the same?"""
+        return wait.still_s > patience_s(self._health[wait.node], self.limits)
 
-    def _stood_still(self, node: NodeId, wait: _Wait) -> None:
-        health = self._health[node]
-        if health.up and self._others_moved(wait):
+    def _stood_still(self, wait: Wait) -> None:
+        health = self._health[wait.node]
+        if health.up and others_moved(wait, self._health):
             health.verdict.stood_still(self._clock())
             self._refresh()
-
-    def _others_moved(self, wait: _Wait) -> bool:
-        return any(other.put_s > wait.since_s for other in self._health.values())
-
-    def _late(self, extents: Sequence[Extent], waits: dict[int, _Wait], began_s: float) -> set[int]:
-        """Which of the puts that are waited for, lately since `began_s`, should be done without, if they can be."""
-        late = set()
-        now_s = self._clock()
-        # Time in which this process did not run says nothing about the nodes.
-        passed_s = min(now_s - began_s, 2 * self.limits.watch_s)
-        for number, wait in waits.items():
-            health = self._health[extents[number].node]
-            if health.put_s > wait.since_s:
-                wait.since_s, wait.still_s = now_s, 0.0
-            wait.still_s += passed_s
-            if wait.still_s > self.limits.quiet_s and health.heard_s < wait.since_s:
-                health.hurry.set()
-            if wait.still_s > self._standstill_s(health, wait) or not health.up:
-                late.add(number)
-        return late
-
-    def _standstill_s(self, health: Health, wait: _Wait) -> float:
-        """How long puts of a node may stand still, if they can be done without."""
-        if not self._others_moved(wait):
-            return self.limits.standstill_s
-        return self.limits.trial_s if health.verdict.on_trial else self.limits.stall_s
 
     def _begin(self, node: NodeId) -> None:
         assert self._group is not None
