@@ -5,7 +5,8 @@
     key            blob id 16 | shard u8 | extent u32 (extent rows only)
 
 `holders` are the other segments that may still hold dead records of the same key. A tombstone must be kept while one
-of them is on the disk: a rebuild of the index would bring the dead back.
+of them is on the disk: a rebuild of the index would bring the dead back. ROWS_VERSION stands once, in the stamp of the
+index: one of another version is made anew from the segments.
 """
 
 import struct
