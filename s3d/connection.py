@@ -1,7 +1,7 @@
 """Owns one HTTP/1.1 connection: requests in order, replies out, every time limit of the wire; never their meaning.
 
     silent -> head -> answer (-> body)* -> reply -> idle -> head ...
-      10 s    10 s              20 s       60 s     60 s
+      10 s    10 s              20 s       55 s     60 s
 
 One sweep a second, over all connections, ends what is past its limit: no timer is set per request.
 """
@@ -40,7 +40,10 @@ from shardd.contract.errors import QuoinError
 
 FIRST_BYTE_S: Final = 10.0
 HEAD_S: Final = 10.0
-WRITE_IDLE_S: Final = 60.0
+SETTLE_S: Final = 5.0  # what is on its way when a reply begins to wait has arrived then, and was not read
+WRITE_IDLE_S: Final = (
+    50.0  # with that, two sweeps and a busy machine: who reads nothing is cut within a minute
+)
 KEEP_ALIVE_S: Final = 60.0
 REFUSED_LINGER_S: Final = 2.0
 LINE_SIZE_MAX: Final = 16_384
@@ -305,8 +308,8 @@ class Connection(BaseProtocol):
     async def _drain(self, transport: asyncio.Transport) -> None:
         """Wait until the socket has taken everything; the sweep cuts a client that does not read it."""
         if self.transport is not None:
-            self._unread = _unread_bytes(transport)
-            self.wait(Waiting.READER, WRITE_IDLE_S)
+            self._unread = _NOT_LOOKED_AT
+            self.wait(Waiting.READER, SETTLE_S)
         await self._drain_helper()
         if self.transport is None:
             raise ConnectionResetError

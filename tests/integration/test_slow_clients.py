@@ -31,7 +31,7 @@ DRIPS = max(CONNECTIONS // 50, 1)
 GROWTH_BYTES_MAX = 192 << 20  # the budget of buffers, and half of it for what allocators keep
 ALLOWED_S = {"idle": 15, "half a head": 15, "a dripping head": 15, "half a body": 30, "a dripping body": 30}
 ALL_ENDED_WITHIN_S = 200.0
-READER_CUT_S = 62  # the limit, and a sweep
+READER_CUT_S = 60
 SETTINGS = "[gateway]\nconnections_max = 20000\nconnections_per_ip_max = 20000\n"
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 
-from s3d.connection import WRITE_IDLE_S
+from s3d.connection import SETTLE_S, WRITE_IDLE_S
+from s3d.listener import SWEEP_S
 from s3d.message import Message
 from s3d.operations.reply import Reply
 from tests.s3d.talking import HEAD, Talk, reply_of, talking, until
@@ -67,9 +68,34 @@ async def test_a_last_reply_that_nobody_reads_is_counted_and_cut() -> None:
         with socket.create_connection(("127.0.0.1", talk.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             await until(lambda: talk.held > 0)
+            await talk.later(SETTLE_S + 0.1)
             await talk.later(WRITE_IDLE_S - 1)
             assert talk.listener.connections == 1
             await cut(talk, lambda: asyncio.sleep(0))
+
+
+async def test_what_was_on_its_way_is_not_taken_for_reading() -> None:
+    async def answer(message: Message) -> Reply:
+        return Reply(body=(b"x" * 40_000_000,))
+
+    async with talking(answer) as talk:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", talk.port))
+            await loop.sock_sendall(client, HEAD % 1)
+            await until(lambda: talk.held > 0)
+            left = 300_000  # as a network would take it, though nobody reads
+            while left:
+                left -= len(await loop.sock_recv(client, left))
+            passed_s = 0.0
+            for limit_s in (SETTLE_S, WRITE_IDLE_S):
+                assert talk.listener.connections == 1
+                await talk.later(limit_s + 0.1)
+                passed_s += limit_s + SWEEP_S
+            await until(lambda: not talk.listener.connections)
+            assert passed_s < 60.0 - 2.0  # for a machine that is late
 
 
 async def cut(talk: Talk, each_minute: Callable[[], Awaitable[object]]) -> None:
