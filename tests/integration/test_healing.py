@@ -72,7 +72,7 @@ def test_a_wiped_node_is_whole_again_while_clients_read(store: Cluster, tally: M
     for pair in list(itertools.combinations(others, 2))[:2]:
         store.kill(*pair)
         read_all(store, wanted)
-        store.start(*pair)
+        store.start_all()  # and until they are in use again: the next two die at once
     for _ in rounds.rounds():
         rounds.hold()
 
