@@ -99,6 +99,7 @@ class Reconciler:
         self._period_us = int(config.reconcile_days * DAY_US)
         self._grace_us = int(config.condemned_grace_s * 1e6)
         self._now_us = now_us
+        self._seen: dict[NodeId, JobRow | None] = {}  # as the last look found the jobs
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -117,10 +118,14 @@ class Reconciler:
                 log.warning("node %d is not reconciled yet: %s", node, faults.exceptions)
 
     async def _reconcile(self, node: NodeId, status: Status) -> None:
+        now_us = self._now_us()
+        if due(self._seen.get(node), status, now_us, period_us=self._period_us) is None:
+            return  # only the node or the calendar makes another pass due: the state need not be asked each second
         name = JOB.format(node)
         with self._states.view() as view:
-            now_us, life = self._now_us(), view.node(node)
-            job = due(view.job(name), status, now_us, period_us=self._period_us)
+            life, seen = view.node(node), view.job(name)
+        self._seen[node] = seen
+        job = due(seen, status, now_us, period_us=self._period_us)
         if job is None:
             return
         settled = is_settled(life, status, now_us, upload_life_us=self._upload_life_us)

@@ -11,6 +11,7 @@ from s3d.blobs.reconcile import DAY_US, Reconciler, due, is_settled
 from s3d.metadata import tables
 from s3d.metadata.commands import RegisterNode
 from s3d.metadata.rows import JobRow, NodeRow
+from s3d.metadata.state import State
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
 from shardd.contract.messages import PutExtent, Status
@@ -97,6 +98,28 @@ async def test_a_wiped_node_is_filled_again_without_any_read(five: Reconciled) -
     assert {blob for blob, _ in cluster.store.nodes[NodeId(3)].stored} == {one.blob for one in stored}
     await five.reconciler.round()
     assert cluster.degraded() == 0, "one life, one pass"
+
+
+async def test_a_node_that_needs_nothing_costs_no_look_at_the_state(
+    five: Reconciled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, view = [], State.view
+
+    def counted(state: State) -> object:
+        views.append(1)
+        return view(state)
+
+    await five.reconciler.round()  # the passes
+    await five.reconciler.round()  # sees that they are over
+    monkeypatch.setattr(State, "view", counted)
+    await five.reconciler.round()
+    assert not views
+    await five.wipe(3)
+    await five.reconciler.round()
+    assert views and five.reconciler.counters.passes == 6
+    five.cluster.now_us += PERIOD_US
+    await five.reconciler.round()
+    assert five.reconciler.counters.passes == 11
 
 
 async def test_pages_that_end_anywhere_miss_nothing(
