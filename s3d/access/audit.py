@@ -50,6 +50,11 @@ class Audit:
         self._encoder = msgspec.json.Encoder()
         self._writing = threading.Lock()
 
+    @property
+    def waiting(self) -> bool:
+        """Is there anything to write?"""
+        return bool(self._entries)
+
     def record(self, entry: Entry) -> None:
         """Keep a decision for the next flush."""
         if self._path is None:

@@ -23,10 +23,12 @@ def lines(path: Path) -> list[dict[str, object]]:
 def test_decisions_are_lines_in_a_file_of_the_owner(tmp_path: Path) -> None:
     log = Audit(tmp_path / "log")
     log.flush()
-    assert not (tmp_path / "log").exists()
+    assert not (tmp_path / "log").exists() and not log.waiting
     for number in range(3):
         log.record(entry(number))
+    assert log.waiting
     log.flush()
+    assert not log.waiting
     log.record(entry(3))
     log.flush()
     found = lines(tmp_path / "log")
