@@ -140,6 +140,8 @@ class Gateway:
             states=state,
             config=cluster.metadata,
             lease=Lease(JOB, holder=secrets.token_bytes(16), states=state, log=store.log, now_us=_clock_us),
+            log=store.log,
+            booted_us=_clock_us() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000,
             damaged=partial(damage.mark, state.path),
             now_us=_clock_us,
         )
@@ -274,6 +276,8 @@ async def _tick(gateway: Gateway, stopping: asyncio.Event) -> None:
 
 
 async def _write_audit(audit: Audit) -> None:
+    if not audit.waiting:
+        return  # nobody asks anything: no thread is woken for that
     try:
         await asyncio.to_thread(audit.flush)
     except OSError as error:  # a full disk, most likely; the next line of the audit says how much is missing

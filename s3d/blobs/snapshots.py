@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from s3d.blobs.lease import Lease
 from s3d.blobs.states import States
 from s3d.metadata import snapshot_files
+from s3d.metadata.log import Log
 from s3d.metadata.rows import RowError
 from shardd.contract.cluster import MetadataConfig
 from shardd.contract.errors import QuoinError
@@ -23,7 +24,7 @@ REST_AFTER_S: Final = 0.002
 REST_TURNS: Final = 4  # times as long as a piece took is left to requests before the next
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
@@ -61,7 +62,8 @@ async def aside(
 class SnapshotKeeper:
     """Runs in every gateway; the one that holds the lease makes them. `damaged` is told of damage that they meet.
 
-    `folders`: where each node keeps its own, on disks that fail apart from each other.
+    `folders`: where each node keeps its own, on disks that fail apart from each other. `booted_us`: when the machine
+    began; the journal, which is not synced, may lack commands from before, so what goes on from there needs a snapshot.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class SnapshotKeeper:
         states: States,
         config: MetadataConfig,
         lease: Lease,
+        log: Log,
+        booted_us: int,
         damaged: Callable[[RowError], None],
         now_us: Callable[[], int],
     ) -> None:
@@ -79,6 +83,8 @@ class SnapshotKeeper:
         self._states = states
         self._config = config
         self._lease = lease
+        self._log = log
+        self._booted_us = booted_us
         self._damaged = damaged
         self._now_us = now_us
 
@@ -90,7 +96,7 @@ class SnapshotKeeper:
             except RowError as error:
                 self._damaged(error)
             except (QuoinError, OSError) as error:
-                log.warning("there is no new snapshot of the metadata: %s", error)
+                logger.warning("there is no new snapshot of the metadata: %s", error)
             await asyncio.sleep(min(LOOK_S, self._config.snapshot_interval_s))
 
     async def round(self) -> None:
@@ -101,14 +107,16 @@ class SnapshotKeeper:
         now_us = self._now_us()
         newest = next(iter(snapshot_files.stored(self._folders)), None)
         if newest is not None:
-            age_us = now_us - snapshot_files.made_us(newest)
-            if 0 <= age_us < self._config.snapshot_interval_s * 1e6:
+            made_us = snapshot_files.made_us(newest)
+            if made_us >= self._booted_us and 0 <= now_us - made_us < self._config.snapshot_interval_s * 1e6:
                 return
         if not await self._lease.hold():
             return
         try:
             await aside(partial(self._save, now_us), meanwhile=self._lease.hold)
             self.made += 1
+            if newest is not None:  # from which a restore goes on where the one made now cannot be read
+                await self._log.trim(snapshot_files.index(newest))
         finally:
             await self._lease.give_up()
 

@@ -4,17 +4,21 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from http.client import HTTPResponse
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 from s3d.ctl import client, tables
 from s3d.ctl.living import refuse_living
-from s3d.ctl.salvage import salvager
+from s3d.ctl.salvage import keep_snapshot, salvager
 from s3d.metadata import snapshot_files
-from s3d.metadata.restoring import forget_lives, restore
+from s3d.metadata.restoring import forget_lives, replay, restore
+from s3d.metadata.rows import RowError
 from s3d.metadata.snapshot import Head, SnapshotError, read_snapshot
-from s3d.metadata.state import State
+from s3d.metadata.state import State, index_of
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 
@@ -47,11 +51,15 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: 
         print(f"{arguments.file}: {size}, the metadata up to command {head.index}")
 
     made.set_defaults(run=run_backup)
-    back = commands.add_parser("restore", help="the metadata of a stopped store from a snapshot")
+    back = commands.add_parser(
+        "restore", help="the metadata of a stopped store from a snapshot, and what was done since"
+    )
     what = back.add_mutually_exclusive_group(required=True)
     what.add_argument("file", metavar="FILE", type=Path, nargs="?")
     what.add_argument(
-        "--newest", action="store_true", help="the newest whole one in the folders of the nodes"
+        "--newest",
+        action="store_true",
+        help="the newest whole one in the folders of the nodes, and the journal of the commands since",
     )
     back.add_argument("--salvage", action="store_true", help="and from the shards what is younger")
     back.set_defaults(run=run_restore)
@@ -84,14 +92,40 @@ def newest(cluster: Cluster) -> list[Path]:
 
 def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Head:
     def finish(state: State, made_us: int) -> None:
+        lacking = (
+            _replay(cluster, state)
+            if arguments.newest
+            else "a snapshot by its name is all that was asked for"
+        )
         forget_lives(state, now_us=time.time_ns() // 1_000)
         if arguments.salvage:
-            salvager(cluster, arguments.config)(state, made_us)
+            salvager(cluster, arguments.config, lacking=lacking)(state, made_us)
+        keep_snapshot(cluster, state)
 
     with path.open("rb") as source:
         return restore(
             source.read, cluster.metadata.path, map_size=cluster.metadata.map_size_bytes, finish=finish
         )
+
+
+def _replay(cluster: Cluster, state: State) -> str:
+    """Go on from a snapshot with the journal of the state that is replaced; what it lacks, in words."""
+    replayed = replay(state, cluster.metadata.path)
+    print(f"the journal goes on from there to command {replayed.index}")
+    lacking = replayed.lacking or _behind(cluster.metadata.path, replayed.index)
+    if lacking:
+        print(f"in doubt: what was done behind command {replayed.index}: {lacking}")
+    return lacking
+
+
+def _behind(path: Path, index: int) -> str:
+    """Why commands behind `index` may be lacking: asked of the state that is replaced, in a process that may die."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as aside:
+        try:
+            stood = aside.submit(index_of, path).result()
+        except (QuoinError, RowError, OSError, BrokenProcessPool):
+            return "where the replaced metadata stood cannot be read"
+    return f"the replaced metadata stood at command {stood}" if stood > index else ""
 
 
 def _save(reply: HTTPResponse, path: Path) -> Head:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,8 @@ from s3d.access import administrator
 from s3d.blobs import salvage_walk
 from s3d.blobs.salvaging import Doubt, Report, Salvage
 from s3d.ctl.living import refuse_living
-from s3d.metadata.restoring import build
+from s3d.metadata import snapshot_files
+from s3d.metadata.restoring import Finish, build
 from s3d.metadata.state import State
 from s3d.shards.client import ShardClient
 from shardd.contract.blobs import NodeId
@@ -33,6 +34,9 @@ STOP_S: Final = 10.0
 IN_FLIGHT_US: Final = 3_600_000_000  # a body may have been under way for so long when the snapshot was made
 REPORT: Final = "salvage-report.json"
 SHOWN_MAX: Final = 20
+UNSAID: Final = (
+    "deletes, copies, tags, ACLs, settings of buckets and ends of uploads since then are not known"
+)
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,17 +49,32 @@ def run_salvage(cluster: Cluster, arguments: argparse.Namespace) -> None:
     """A new state of what the shards say; one that there is stays beside it. Raises LivingStateError, StateError."""
     refuse_living(cluster)
     path, map_size = cluster.metadata.path, cluster.metadata.map_size_bytes
-    build(path, map_size=map_size, entries=(), finish=salvager(cluster, arguments.config))
+    add_found = salvager(cluster, arguments.config, lacking="there is the shards' word alone")
+
+    def finish(state: State, made_us: int) -> None:
+        add_found(state, made_us)
+        keep_snapshot(cluster, state)
+
+    build(path, map_size=map_size, entries=(), finish=finish)
 
 
-def salvager(cluster: Cluster, config: Path) -> Callable[..., None]:
-    """What adds to a state all that the shards know beyond it, and says so. `made_us`: as old is the state."""
+def keep_snapshot(cluster: Cluster, state: State) -> None:
+    """A snapshot of a state that was made anew: no journal goes on from those of the one before."""
+    folders = [node.path / snapshot_files.FOLDER for node in cluster.nodes if node.path.is_dir()]
+    with state.view() as view:
+        snapshot_files.save(view, folders, now_us=time.time_ns() // 1_000, rest=lambda: None)
 
-    def finish(state: State, made_us: int = 0) -> None:
+
+def salvager(cluster: Cluster, config: Path, *, lacking: str) -> Finish:
+    """What adds to a state all that the shards know beyond it, and says so. `lacking`: why commands are not known."""
+
+    def finish(state: State, made_us: int) -> None:
         now_us = time.time_ns() // 1_000
         accounts = {bucket.name: bucket.account_id or "000000000000" for bucket in cluster.buckets}
         owner = administrator.keys_of(cluster)[0].account_id
         salvage = Salvage(state, accounts=accounts, owner=owner, now_us=now_us)
+        if lacking:
+            salvage.report.doubts.append(Doubt(f"{UNSAID}: {lacking}"))
         with _shard_servers(cluster, config):
             asyncio.run(_walk(cluster, state, salvage, since_us=max(0, made_us - IN_FLIGHT_US)))
         _tell(salvage.report, cluster.metadata.path.with_name(REPORT))
@@ -126,4 +145,3 @@ def _tell(report: Report, path: Path) -> None:
     if len(report.doubts) > SHOWN_MAX:
         print(f"in doubt: {len(report.doubts) - SHOWN_MAX} more")
     print(f"all of it: {path}")
-    print("What shards never say: deletes, copies, tags, ACLs and settings of buckets since the snapshot.")

@@ -302,12 +302,17 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: "msgspec.msgpack.Decoder[AnyCommand]" = msgspec.msgpack.Decoder(AnyCommand)
 
 
-def check_command(command: Command) -> None:
-    """Raise CommandError where `command` is not what its fields say: one that passes cannot harm those beside it."""
+def check_command(command: Command) -> bytes:
+    """The msgpack of `command`; CommandError where it is not what its fields say.
+
+    One that passes cannot harm those beside it.
+    """
     try:
-        _decoder.decode(_encoder.encode(command))
+        raw = _encoder.encode(command)
+        _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, OverflowError, TypeError) as error:
         raise CommandError(f"{type(command).__name__}: {error}") from error
+    return raw
 
 
 def encode_command(command: Command) -> bytes:

@@ -11,10 +11,12 @@ from typing import Protocol
 
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import Command, CompleteUpload, DeleteObjects, check_command
+from s3d.metadata.journal import Group, Journal
 from s3d.metadata.machine import apply
 from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import AppliedRow, RowError, encode_row
 from s3d.metadata.state import State, StateError
+from s3d.metadata.tables import Tables
 from s3d.metadata.view import View
 from shardd.contract.errors import QuoinError
 
@@ -82,12 +84,18 @@ class Log(Protocol):
 
 
 class _Entry:
-    """Commands of one append, and who waits for them."""
+    """Commands of one append, `raw` as the journal takes them, and who waits for them."""
 
-    __slots__ = ("commands", "future", "result", "weight")
+    __slots__ = ("commands", "future", "raw", "result", "weight")
 
-    def __init__(self, commands: Sequence[Command], future: "asyncio.Future[list[Outcome]]") -> None:
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        raw: Sequence[bytes],
+        future: "asyncio.Future[list[Outcome]]",
+    ) -> None:
         self.commands = commands
+        self.raw = raw
         self.weight = sum(map(_weight, commands))
         self.future = future
         self.result: list[Outcome] | QuoinError = LogFailedError("the log's writer ended")
@@ -98,11 +106,13 @@ class LocalLog:
 
     All that waits when the writer's turn comes is one transaction and one sync. Any process may be killed at any
     instant: what it had not committed did not happen, and LMDB hands its turn on. A log belongs to one event loop.
+    What it commits is in the journal too, until a snapshot holds it.
     """
 
     def __init__(self, state: State, uuid: bytes = b"") -> None:
         """`uuid`: of the cluster's log, or empty for whatever the state follows. Raises LogMismatchError."""
         self._state = state
+        self._journal = Journal(state.path)
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._closed = False
         self._began_s = 0.0  # when the batch that is not done yet was begun
@@ -131,9 +141,8 @@ class LocalLog:
         return time.monotonic() - began_s if began_s else 0.0
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        for command in commands:
-            check_command(command)
-        entry = _Entry(commands, asyncio.get_running_loop().create_future())
+        raw = [check_command(command) for command in commands]
+        entry = _Entry(commands, raw, asyncio.get_running_loop().create_future())
         with self._closing:
             if self._closed:
                 raise LogClosedError("the log is closed")
@@ -147,7 +156,7 @@ class LocalLog:
         return await asyncio.to_thread(self._state.copy, folder)
 
     async def trim(self, index: int) -> None:
-        """Nothing to forget: a local log keeps no command once it is applied."""
+        await asyncio.to_thread(self._journal.trim, index)
 
     async def close(self) -> None:
         if not self._closed:
@@ -167,6 +176,7 @@ class LocalLog:
         finally:
             with self._closing:
                 self._closed = True
+            self._journal.close()
             self._fail_waiting()
 
     def _commit(self, first: _Entry) -> None:
@@ -175,7 +185,7 @@ class LocalLog:
         try:
             with self._state.write() as writes:
                 self._take(batch)
-                results = [[apply(writes, command) for command in entry.commands] for entry in batch]
+                results = self._apply(writes, batch)
             # Not before the commit: a fault in any entry undoes them all.
             for entry, result in zip(batch, results, strict=True):
                 entry.result = result
@@ -185,6 +195,15 @@ class LocalLog:
         finally:
             self._began_s = 0.0
             first.future.get_loop().call_soon_threadsafe(_resolve, batch)
+
+    def _apply(self, writes: Tables, batch: Sequence[_Entry]) -> list[list[Outcome]]:
+        """In the journal as in the state: what is not committed is undone in both by whoever has the next turn."""
+        before = View(writes).applied().index
+        results = [[apply(writes, command) for command in entry.commands] for entry in batch]
+        last = max((outcome.index for result in results for outcome in result), default=0)
+        if last > before:
+            self._journal.append(Group(before + 1, last, tuple(raw for entry in batch for raw in entry.raw)))
+        return results
 
     def _take(self, batch: list[_Entry]) -> None:
         """Add what has come while this process waited for its turn."""
@@ -203,7 +222,7 @@ class LocalLog:
         """A transaction of its own for one append, so that its fault is not its neighbours'."""
         try:
             with self._state.write() as writes:
-                result = [apply(writes, command) for command in entry.commands]
+                [result] = self._apply(writes, [entry])
             entry.result = result
         except (StateError, RowError) as error:
             entry.result = error

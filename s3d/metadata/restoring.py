@@ -1,21 +1,34 @@
-"""Owns the making of a state from a snapshot: beside the one that there is, swapped in once it is whole."""
+"""Owns the making of a state from a snapshot and the journal: beside the one that there is, swapped in once whole."""
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from s3d.metadata.commands import RegisterNode
+from s3d.metadata.commands import RegisterNode, decode_command
+from s3d.metadata.journal import Group, JournalError, read_journal
 from s3d.metadata.machine import apply
 from s3d.metadata.snapshot import Entry, Head, Read, read_snapshot
 from s3d.metadata.state import State
+from s3d.metadata.tables import Tables
 from s3d.metadata.view import View
 from shardd.contract.blobs import new_blob_id
 
 ROWS_AT_ONCE: Final = 20_000  # in one transaction
+GROUPS_AT_ONCE: Final = 500  # of the journal
 BESIDE: Final = ".new"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The state stands at command `index` now. `lacking`: why it does not go on there, "" at the journal's end."""
+
+    index: int
+    lacking: str = ""
+
 
 Finish = Callable[[State, int], None]  # the new state, and when its snapshot was made, us since 1970
 
@@ -59,6 +72,52 @@ def forget_lives(state: State, *, now_us: int) -> None:
     with state.write() as writes:
         for row in list(View(writes).nodes()):
             apply(writes, RegisterNode(new_blob_id(now_us // 1_000), now_us, node=row.node, incarnation=b""))
+
+
+def replay(state: State, journal: Path) -> Replayed:
+    """Apply to a state what the journal in the folder `journal` of another has behind it, as far as nothing lacks.
+
+    The machine is deterministic, so the same commands make the same state. Raises StateError, OSError.
+    """
+    with state.view() as view:
+        index = view.applied().index
+    groups = _until_fault(read_journal(journal, index))
+    while batch := list(islice(groups, GROUPS_AT_ONCE)):
+        begun = index
+        try:
+            with state.write() as writes:
+                for group in batch:
+                    if isinstance(group, str):
+                        return Replayed(index, group)
+                    if group.first != index + 1:
+                        return Replayed(
+                            index, f"the journal lacks the commands {index + 1} to {group.first - 1}"
+                        )
+                    index = _apply(writes, group)
+        except _OtherHistoryError:
+            return Replayed(begun, "the journal does not go on from this snapshot")
+    return Replayed(index)
+
+
+class _OtherHistoryError(Exception):
+    """Commands became others than they had been."""
+
+
+def _until_fault(groups: Iterator[Group]) -> Iterator[Group | str]:
+    """The groups, and at last, in words, the fault that ends them."""
+    try:
+        yield from groups
+    except JournalError as error:
+        yield str(error)
+
+
+def _apply(writes: Tables, group: Group) -> int:
+    for raw in group.commands:
+        apply(writes, decode_command(raw))
+    index = View(writes).applied().index
+    if index != group.last:
+        raise _OtherHistoryError
+    return index
 
 
 def _swap(beside: Path, path: Path) -> None:

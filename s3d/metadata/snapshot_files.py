@@ -47,6 +47,12 @@ def made_us(path: Path) -> int:
     return int(number) if number.isdigit() else 0
 
 
+def index(path: Path) -> int:
+    """The last command that is in a snapshot, as its name says; 0 where it says nothing."""
+    number = path.stem.partition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
 def prune(folder: Path, *, keep: int) -> None:
     """Leave the newest `keep` snapshots of a folder, and nothing of those that were never finished."""
     for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:

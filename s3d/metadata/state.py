@@ -10,7 +10,7 @@ import lmdb
 
 from s3d.metadata import damage, keys
 from s3d.metadata.rows import RowChecksumError
-from s3d.metadata.tables import CURRENT, TABLES, UPLOADS, VERSIONS, Item, Table
+from s3d.metadata.tables import APPLIED, CURRENT, TABLES, UPLOADS, VERSIONS, Item, Table
 from s3d.metadata.view import View
 from shardd.contract.errors import QuoinError
 
@@ -264,6 +264,23 @@ def refuse_damaged(path: Path) -> None:
     """Raises StateDamagedError where the state in the folder `path` was found damaged before."""
     if cause := damage.cause(path):
         raise StateDamagedError(f"the metadata in {path} is damaged: {cause}. {damage.ADVICE}")
+
+
+def index_of(path: Path) -> int:
+    """The last command of the state in the folder `path`, which may be damaged: LMDB may even end the process.
+
+    Raises StateError, RowError.
+    """
+    try:
+        with lmdb.open(
+            str(path), readonly=True, lock=False, create=False, max_dbs=DATABASES_MAX
+        ) as environment:
+            _check_length(path, environment)
+            with environment.begin() as txn:
+                databases = {APPLIED: environment.open_db(APPLIED.encode(), txn, create=False)}
+                return View(LmdbTables(txn, databases, {})).applied().index
+    except lmdb.Error as error:
+        raise StateError(str(error)) from error
 
 
 def refuse_gone(path: Path, traces: Iterable[Path]) -> None:

@@ -1,5 +1,6 @@
 """The metadata is lost or damaged: backups come back, damage stops the store and says so, snapshots restore it."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -194,28 +195,83 @@ def test_the_shards_alone_give_the_objects_back(store: Cluster) -> None:
     assert client.get_object(Bucket=BUCKET, Key="parts")["Body"].read() == b"part"
 
 
-def test_a_snapshot_and_the_shards_give_back_all_that_was_acknowledged(store: Cluster) -> None:
+def parts(store: Cluster, name: str) -> None:
+    """A completed multipart upload of two parts."""
     client: Any = store.client()
-    put(store, "kept", "replaced")
-    client.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "kept"})
+    where = {"Bucket": BUCKET, "Key": name}
+    upload = client.create_multipart_upload(**where)["UploadId"]
+    bodies = {1: b"1" * (5 << 20), 2: b"2"}
+    made = [
+        {
+            "PartNumber": number,
+            "ETag": client.upload_part(**where, UploadId=upload, PartNumber=number, Body=body)["ETag"],
+        }
+        for number, body in bodies.items()
+    ]
+    client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": made})
+
+
+def an_hour_of_everything(store: Cluster) -> dict[str, bytes]:
+    """All kinds of changes behind the newest snapshot, which are acknowledged; the objects that there are then."""
+    client: Any = store.client()
+    put(store, "kept", "replaced", "doomed", "tagged")
     until_saved(store)
-    newest = {path.name for node in store.nodes for path in snapshots(store, node)}
+    newest, kept_folder = snapshots(store, 1)[-1], store.folder / "kept"
+    kept_folder.mkdir()
+    (kept_folder / newest.name).hardlink_to(newest)
     client.put_object(Bucket=BUCKET, Key="replaced", Body=b"younger")
     client.put_object(Bucket=BUCKET, Key="younger", Body=b"young" * 100_000)
+    client.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "kept"})
+    client.delete_object(Bucket=BUCKET, Key="doomed")
+    tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    client.put_object_tagging(Bucket=BUCKET, Key="tagged", Tagging=tags)
+    parts(store, "parts")
     store.kill(*store.nodes)
-    for node in store.nodes:  # as if they were made an hour ago
-        for path in snapshots(store, node):
-            if path.name not in newest:
-                path.unlink()
+    for node in store.nodes:  # as if there was none since
+        shutil.rmtree(store.folder / f"node-{node}/snapshots")
+    shutil.move(kept_folder, store.folder / "node-1/snapshots")
+    kept = b"kept" * 1_000
+    return {
+        "copy": kept,
+        "kept": kept,
+        "parts": b"1" * (5 << 20) + b"2",
+        "replaced": b"younger",
+        "tagged": b"tagged" * 1_000,
+        "younger": b"young" * 100_000,
+    }
+
+
+@pytest.mark.parametrize("salvage", [("--salvage",), ()])
+def test_a_snapshot_and_the_journal_give_back_all_that_was_acknowledged(
+    store: Cluster, salvage: tuple[str, ...]
+) -> None:
+    wanted = an_hour_of_everything(store)
     damage(store, "kept")
     assert "is damaged" in refused_start(store)
+    done = ctl(store, "restore", "--newest", *salvage)
+    assert done.returncode == 0, done.stderr
+    assert "in doubt" not in done.stdout, done.stdout
+    store.start_all()
+    assert held(store) == wanted
+    client: Any = store.client()
+    assert client.get_object_tagging(Bucket=BUCKET, Key="tagged")["TagSet"] == [{"Key": "a", "Value": "b"}]
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=BUCKET)
+
+
+def test_without_a_journal_the_shards_give_back_what_they_can_and_the_rest_is_told(store: Cluster) -> None:
+    wanted = an_hour_of_everything(store)
+    damage(store, "kept")
+    assert "is damaged" in refused_start(store)
+    shutil.rmtree(store.folder / "data/metadata/journal")
     done = ctl(store, "restore", "--newest", "--salvage")
     assert done.returncode == 0, done.stderr
+    doubts = {
+        (doubt["key"], doubt["what"].partition(" ")[0])
+        for doubt in json.loads((store.folder / "data/salvage-report.json").read_text())["doubts"]
+    }
+    assert {("", "deletes,"), ("parts", "upload")} <= doubts
     store.start_all()
-    kept = b"kept" * 1_000
-    assert held(store) == {
-        "kept": kept,
-        "copy": kept,
-        "replaced": b"younger",
-        "younger": b"young" * 100_000,
+    found = held(store)
+    assert {name: found[name] for name in ("kept", "replaced", "tagged", "younger")} == {
+        name: wanted[name] for name in ("kept", "replaced", "tagged", "younger")
     }

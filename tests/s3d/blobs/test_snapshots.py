@@ -28,6 +28,8 @@ def keeper(cluster: Cluster, folder: Path, holder: int, damaged: Callable[[RowEr
         states=cluster.state,
         config=MetadataConfig(snapshot_interval_s=INTERVAL_S, snapshots_keep=2),
         lease=cluster.lease(JOB, bytes(15) + bytes((holder,))),
+        log=cluster.log,
+        booted_us=0,
         damaged=damaged,
         now_us=lambda: cluster.now_us,
     )

@@ -17,11 +17,13 @@ from s3d.metadata.commands import Command, PutObject
 from s3d.metadata.log import LocalLog, LogClosedError, LogFailedError, LogMismatchError
 from s3d.metadata.machine import apply
 from s3d.metadata.outcomes import Outcome
+from s3d.metadata.restoring import Replayed, replay
 from s3d.metadata.rows import RowChecksumError
 from s3d.metadata.state import State, StateFullError
 from tests.contract_suites.log import LogContract, create, put
-from tests.s3d.metadata.machine.story import check
+from tests.s3d.metadata.machine.story import check, dump
 from tests.s3d.metadata.memory_log import MemoryLog, MemoryState
+from tests.s3d.metadata.writer import LOG
 
 RACES = int(os.environ.get("QUOIN_RACES", "20"))
 KILLS = int(os.environ.get("QUOIN_WRITER_KILLS", "12"))
@@ -189,7 +191,10 @@ def test_processes_that_make_the_same_new_state_at_once_agree(tmp_path: Path) ->
 
 
 def test_writers_killed_at_any_instant_lose_nothing_that_they_were_told(tmp_path: Path) -> None:
-    """A writer prints each key once it is acknowledged; whatever was printed is there, and the state is whole."""
+    """A writer prints each key once it is acknowledged; whatever was printed is there, and the state is whole.
+
+    So is the journal: what was in it and never committed is told from what was.
+    """
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"{KILLS} kills, QUOIN_WRITER_KILLS for more, seed {seed}")
     chance = random.Random(seed)
@@ -208,9 +213,17 @@ def test_writers_killed_at_any_instant_lose_nothing_that_they_were_told(tmp_path
             writers.append(run_writer(folder, "write", f"{kill + 2}"))
             with state.view() as view:
                 assert acknowledged <= stored_keys(view.reads)
+        end(writers)
+        asyncio.run(put_one(state))
         state.forget_dead_readers()
-        with state.view() as view:
+        again = State.open(tmp_path / "again", 1 << 28)
+        asyncio.run(follow(again, LOG))
+        replayed = replay(again, folder)
+        with state.view() as view, again.view() as other:
             check(view.reads)
+            assert replayed == Replayed(view.applied().index)
+            assert dump(other.reads) == dump(view.reads)
+        again.close()
     finally:
         end(writers)
         state.close()
@@ -221,6 +234,17 @@ async def make_bucket(state: State) -> None:
     log = LocalLog(state)
     await log.append([create()])
     await log.close()
+
+
+async def put_one(state: State) -> None:
+    """So that it is settled whether the last of those that were killed had committed."""
+    log = LocalLog(state)
+    await log.append([put(b"last")])
+    await log.close()
+
+
+async def follow(state: State, uuid: bytes) -> None:
+    await LocalLog(state, uuid).close()
 
 
 def read_until(writer: "subprocess.Popen[str]", count: int | None) -> set[bytes]:
