@@ -1,4 +1,4 @@
-"""Owns the errors of blobs: too few shards to write or read, no room, and a read that fails in the middle."""
+"""Owns the errors of blobs: too few shards to write or read, no room, a lost lease, a read that fails in the middle."""
 
 from shardd.contract.errors import QuoinError
 
@@ -9,6 +9,10 @@ class NotEnoughShardsError(QuoinError):
 
 class NoRoomError(NotEnoughShardsError):
     """Enough nodes are up, and too few of them have room for new shards (507); deletes still have."""
+
+
+class LeaseLostError(QuoinError):
+    """Another process may do the job by now: this one stops where it is."""
 
 
 class NoBufferError(QuoinError):

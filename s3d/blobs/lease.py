@@ -13,22 +13,34 @@ LIFE_US = 4_000_000  # a holder that is killed or stopped is followed by another
 class Lease:
     """The lease of one job. `holder`: 16 bytes that name this process, for as long as it lives.
 
+    `beside`: a lease that must be held too, so that one process does both jobs.
+
     Two processes never hold it at once by the clock of the machine; one that was stopped in mid-work may still finish
-    a step, so every step of a job must be one that another can do too.
+    a step, so every step of a job must be short, and one that another can do too.
     """
 
     def __init__(
-        self, job: str, *, holder: bytes, states: States, log: Log, now_us: Callable[[], int]
+        self,
+        job: str,
+        *,
+        holder: bytes,
+        states: States,
+        log: Log,
+        now_us: Callable[[], int],
+        beside: "Lease | None" = None,
     ) -> None:
         self.job = job
         self.holder = holder
         self._states = states
         self._log = log
         self._now_us = now_us
+        self._beside = beside
         self._until_us = 0
 
     async def hold(self) -> bool:
         """Does this process have the job for the next seconds, or get it now? QuoinError where nobody can say."""
+        if self._beside is not None and not await self._beside.hold():
+            return False
         now_us = self._now_us()
         if now_us + LIFE_US // 2 < self._until_us <= now_us + LIFE_US:
             return True

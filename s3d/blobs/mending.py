@@ -1,11 +1,13 @@
 """Owns the mending of one degraded blob: plan purely, then read or rebuild its shards and put them in place."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from s3d.blobs.coding import column
-from s3d.blobs.errors import NotEnoughShardsError
+from s3d.blobs.errors import LeaseLostError, NotEnoughShardsError
 from s3d.blobs.gathering import gather_shards
+from s3d.blobs.lease import Lease
 from s3d.blobs.pace import Pace
 from s3d.blobs.resources import Resources
 from s3d.metadata.rows import BlobRow
@@ -18,6 +20,7 @@ from shardd.contract.messages import PutExtent
 
 GENERATIONS_TRIED_MAX = 4
 STAT_DEADLINE_S = 2.0
+RENEWED_S = 1.0  # how often the lease is, while the pace has a blob wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +73,26 @@ def plan(
     return Mending(blob, row, moves, known, complete)
 
 
-async def mend(resources: Resources, mending: Mending, pace: Pace) -> tuple[tuple[int, int], ...]:
+async def mend(
+    resources: Resources, mending: Mending, *, pace: Pace, lease: Lease
+) -> tuple[tuple[int, int], ...]:
     """Put the shards that `mending` moves; gives the placement for the row, (node, generation) a shard.
 
-    Raises NotEnoughShardsError where the blob cannot be read, ShardError where a shard cannot be put. What was put
-    until then is put again, the same, by the next try.
+    Raises NotEnoughShardsError where the blob cannot be read, ShardError where a shard cannot be put, LeaseLostError
+    where another process may do it. What was put until then is put again, the same, by the next try.
     """
     row = mending.row
     if not mending.moves:
         return row.shards
-    generation = row.next_generation
+    generation, layout = row.next_generation, Layout(row.size, row.k)
     identity = await _identity(resources, mending)
     for _ in range(GENERATIONS_TRIED_MAX):
         try:
-            for extent in range(Layout(row.size, row.k).extents):
+            for extent in range(layout.extents):
+                # The pace first: uploads must not wait for room that sleeps.
+                await _wait(pace.due_s(layout.extent_length(extent) * len(mending.moves)), lease)
                 await _mend_extent(
-                    resources, mending, pace, extent=extent, generation=generation, identity=identity
+                    resources, mending, extent=extent, generation=generation, identity=identity
                 )
         except StaleGenerationError:
             # Shards of that generation were there, and were deleted: a tombstone stands in the way.
@@ -98,15 +105,24 @@ async def mend(resources: Resources, mending: Mending, pace: Pace) -> tuple[tupl
     raise StaleGenerationError(f"blob {mending.blob.hex()}: generation {generation} is stale")
 
 
+async def _wait(until_s: float, lease: Lease) -> None:
+    """Until then, holding the lease: a large blob takes longer than one lasts."""
+    loop = asyncio.get_running_loop()
+    while await lease.hold():
+        left_s = until_s - loop.time()
+        if left_s <= 0:
+            return
+        await asyncio.sleep(min(left_s, RENEWED_S))
+    raise LeaseLostError(f"another process does {lease.job}")
+
+
 async def _mend_extent(
-    resources: Resources, mending: Mending, pace: Pace, *, extent: int, generation: int, identity: bytes
+    resources: Resources, mending: Mending, *, extent: int, generation: int, identity: bytes
 ) -> None:
     layout = Layout(mending.row.size, mending.row.k)
     last = extent == layout.extents - 1
     columns: Mapping[int, list[bytes]] = {shard: [] for shard in mending.moves}
     cost = layout.extent_length(extent) * len(mending.row.shards)
-    # The pace first: uploads must not wait for room that sleeps.
-    await pace.take(layout.extent_length(extent) * len(mending.moves))
     held = await resources.uploads.acquire(cost)
     try:
         if mending.row.size:

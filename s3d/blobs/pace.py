@@ -19,7 +19,10 @@ def next_rate(rate: float, most: float, *, waits: bool) -> float:
 
 
 class Pace:
-    """Lets `bytes_per_s` pass, evenly; after a rest at most one second's worth at once."""
+    """Lets `bytes_per_s` pass, evenly; after a rest at most one second's worth at once.
+
+    All jobs of a process that copy shards share one, and one process at a time has these jobs.
+    """
 
     def __init__(self, bytes_per_s: float, foreground: Foreground) -> None:
         self._most = self._rate = bytes_per_s
@@ -29,15 +32,14 @@ class Pace:
         self._served = 0
         self._undisturbed_s = PROMPT_S
 
-    async def take(self, size: int) -> None:
-        """Wait until `size` more bytes may pass."""
+    def due_s(self, size: int) -> float:
+        """When `size` more bytes may pass, by the clock of the loop; who asks is counted on to let them."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._judged_s + JUDGED_EVERY_S:
             self._judge(now_s)
         start_s = max(self._paid_until_s, now_s - 1.0)
         self._paid_until_s = start_s + size / self._rate
-        if self._paid_until_s > now_s:
-            await asyncio.sleep(self._paid_until_s - now_s)
+        return self._paid_until_s
 
     def _judge(self, now_s: float) -> None:
         """Look at what clients were given since the last look; after a rest, at what they are used to."""

@@ -93,6 +93,7 @@ class Rebalancer:
         log: Log,
         config: GatewayConfig,
         lease: Lease,
+        pace: Pace,
         now_us: Callable[[], int],
     ) -> None:
         self.counters = RebalanceCounters()
@@ -102,7 +103,7 @@ class Rebalancer:
         self._log = log
         self._lease = lease
         self._grace_us = int(config.condemned_grace_s * 1e6)
-        self._pace = Pace(config.repair_mb_per_s * 1e6, resources.foreground)
+        self._pace = pace
         self._now_us = now_us
 
     async def run(self) -> None:
@@ -207,7 +208,7 @@ class Rebalancer:
 
     async def _move(self, mending: Mending) -> None:
         try:
-            placement = await mend(self._resources, mending, self._pace)
+            placement = await mend(self._resources, mending, pace=self._pace, lease=self._lease)
             now_us = self._now_us()
             swap = Relocate(
                 self._write_id(),

@@ -71,6 +71,7 @@ class Repairer:
         log: Log,
         config: GatewayConfig,
         lease: Lease,
+        pace: Pace,
         suspects: Suspects,
         now_us: Callable[[], int],
     ) -> None:
@@ -83,7 +84,7 @@ class Repairer:
         self._lease = lease
         self._suspects = suspects
         self._now_us = now_us
-        self._pace = Pace(config.repair_mb_per_s * 1e6, resources.foreground)
+        self._pace = pace
         self._bout = Bout()
         self._scan = _Scan()
         self._damaged: set[bytes] = set()
@@ -105,11 +106,10 @@ class Repairer:
         None of them is kept from being done by a fault in another: a full state must still be swept.
         """
         await self._attempt(self._file_suspects())
-        await self._attempt(self._lead())
-        if self.counters.leads:
-            await self._attempt(self._mend_all())
-            await self._attempt(self._expiry.round())
-            await self._attempt(self._sweep_all())
+        for work in (self._mend_all, self._expiry.round, self._sweep_all):
+            await self._attempt(self._lead())
+            if self.counters.leads:
+                await self._attempt(work())
 
     async def _lead(self) -> None:
         self.counters.leads = False  # where nobody can say
@@ -155,7 +155,7 @@ class Repairer:
         if writable == self._scan.writable and loop.time() < self._scan.due_s:
             return
         looked_s, after, failed = 0.0, b"", self.counters.failed_blobs
-        while writable == self._resources.fleet.writable():
+        while writable == self._resources.fleet.writable() and await self._lease.hold():
             started_s = loop.time()
             page, after = self._plans(after)
             page_s = loop.time() - started_s
@@ -202,14 +202,13 @@ class Repairer:
 
     async def _work_off(self, page: Iterator[Mending]) -> None:
         for mending in page:
-            # It is renewed here: to mend a page may take longer than it lasts.
             if not await self._lease.hold():
                 return
             await self._mend_one(mending)
 
     async def _mend_one(self, mending: Mending) -> None:
         try:
-            placement = await mend(self._resources, mending, self._pace)
+            placement = await mend(self._resources, mending, pace=self._pace, lease=self._lease)
             outcomes = await self._log.append([self._relocate(mending, placement)])
         except* (QuoinError, OSError) as faults:
             self.counters.failed_blobs += 1
@@ -243,7 +242,7 @@ class Repairer:
         )
 
     async def _sweep_all(self) -> None:
-        while True:
+        while await self._lease.hold():
             now_us = self._now_us()
             with self._states.view() as view:
                 condemned = list(islice(view.condemned(now_us, damaged=self._pass_over), SWEPT_AT_ONCE_MAX))

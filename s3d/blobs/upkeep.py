@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from s3d.blobs.lease import Lease
 from s3d.blobs.membership import Membership
+from s3d.blobs.pace import Pace
 from s3d.blobs.rebalance import JOB, Rebalancer
 from s3d.blobs.reconcile import Reconciler
 from s3d.blobs.repair import Repairer
@@ -18,6 +19,8 @@ from shardd.contract.cluster import GatewayConfig
 
 class Upkeep:
     """Every gateway has all the jobs; each job is done by the one that holds its lease.
+
+    Who repairs is who rebalances, so that both together keep to `repair_mb_per_s`.
 
     `suspects` are what this gateway's reads complain of; `now_us`: microseconds since 1970.
     """
@@ -35,16 +38,19 @@ class Upkeep:
     ) -> None:
         holder = secrets.token_bytes(16)
 
-        def lease_for(job: str) -> Lease:
-            return Lease(job, holder=holder, states=states, log=log, now_us=now_us)
+        def lease_for(job: str, *, beside: Lease | None = None) -> Lease:
+            return Lease(job, holder=holder, states=states, log=log, now_us=now_us, beside=beside)
 
+        pace = Pace(config.repair_mb_per_s * 1e6, resources.foreground)
+        repair = lease_for("repair")
         self._repairer = Repairer(
             resources,
             membership.ring,
             states=states,
             log=log,
             config=config,
-            lease=lease_for("repair"),
+            lease=repair,
+            pace=pace,
             suspects=suspects,
             now_us=now_us,
         )
@@ -57,7 +63,8 @@ class Upkeep:
             states=states,
             log=log,
             config=config,
-            lease=lease_for(JOB),
+            lease=lease_for(JOB, beside=repair),
+            pace=pace,
             now_us=now_us,
         )
 

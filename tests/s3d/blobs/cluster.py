@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3d.blobs.lease import Lease
+from s3d.blobs.pace import Pace
 from s3d.blobs.repair import Repairer
 from s3d.blobs.suspects import Suspects
 from s3d.blobs.writer import StoredBlob
@@ -77,6 +78,11 @@ class Cluster:
         await self.store.settle()
 
 
+def unhurried(store: Store) -> Pace:
+    """A pace that has nobody wait."""
+    return Pace(1e10, store.blobs.resources.foreground)
+
+
 def make(tmp_path: Path, count: int) -> "Making":
     return Making(tmp_path, count)
 
@@ -104,7 +110,8 @@ class Making:
             ring(len(made.nodes)),
             states=self._state,
             log=self._log,
-            config=GatewayConfig(condemned_grace_s=1.0, repair_mb_per_s=10_000.0),
+            config=GatewayConfig(condemned_grace_s=1.0),
+            pace=unhurried(made),
             lease=Lease("repair", holder=bytes(16), states=self._state, log=self._log, now_us=now_us),
             suspects=suspects,
             now_us=now_us,

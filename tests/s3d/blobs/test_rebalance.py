@@ -17,7 +17,7 @@ from s3d.metadata.rows import ACTIVE, DRAINING, JobRow
 from s3d.placement.ring import Ring
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
-from tests.s3d.blobs.cluster import GRACE_US, Cluster, make
+from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, unhurried
 
 NOW_US = 1_000_000_000
 
@@ -113,6 +113,7 @@ async def moving(tmp_path: Path) -> AsyncIterator[Moving]:
             states=cluster.state,
             log=cluster.log,
             config=GatewayConfig(condemned_grace_s=GRACE_US / 1e6),
+            pace=unhurried(cluster.store),
             lease=cluster.lease(JOB, bytes(16)),
             now_us=lambda: cluster.now_us,
         )

@@ -13,7 +13,7 @@ from s3d.blobs.suspects import Suspects
 from s3d.metadata.commands import DeletedKey, DeleteObjects
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import MIB, GatewayConfig
-from tests.s3d.blobs.cluster import GRACE_US, Cluster, make
+from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, unhurried
 from tests.s3d.blobs.conftest import ring, store
 
 
@@ -170,6 +170,7 @@ async def test_one_process_leads_and_another_when_it_is_gone(cluster: Cluster) -
             states=cluster.state,
             log=cluster.log,
             config=GatewayConfig(),
+            pace=unhurried(other),
             lease=cluster.lease("repair", b"other" * 3 + b"."),
             suspects=Suspects(),
             now_us=lambda: cluster.now_us,

@@ -119,9 +119,10 @@ async def test_what_waits_for_its_pace_holds_no_room_of_the_uploads(
     await cluster.kill()
     used: list[int] = []
 
-    async def take(pace: Pace, size: int) -> None:
+    def due_s(pace: Pace, size: int) -> float:
         used.append(cluster.store.blobs.resources.uploads.used)
+        return 0.0
 
-    monkeypatch.setattr(Pace, "take", take)
+    monkeypatch.setattr(Pace, "due_s", due_s)
     await cluster.repairer.round()
     assert used == [0] and cluster.degraded() == 0
