@@ -18,7 +18,7 @@ from s3d.operations.reply import Reply
 from s3d.secure_connection import SecureConnection
 
 SWEEP_S: Final = 1.0
-SWEPT_AT_ONCE: Final = 100
+SWEPT_AT_ONCE: Final = 10  # a body that is given up costs a reply: some ms for all of them
 BACKLOG: Final = 1_024
 
 _log = logging.getLogger(__name__)

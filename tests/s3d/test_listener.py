@@ -2,12 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
-from s3d.listener import Listener
+from s3d.connection import FIRST_BYTE_S, Waiting
+from s3d.listener import SWEPT_AT_ONCE, Listener
 from s3d.operations.reply import Reply
-from tests.s3d.talking import echo
+from tests.s3d.talking import echo, talking, until
 
 
 async def test_the_sweep_may_begin_long_before_there_is_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +23,26 @@ async def test_the_sweep_may_begin_long_before_there_is_a_port(monkeypatch: pyte
     sweeping.cancel()
     with suppress(asyncio.CancelledError):
         await sweeping
+
+
+async def test_many_that_end_at_once_leave_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3d.listener.SWEEP_S", 0.0)
+    async with talking(echo, connections_max=64) as talk:
+        clients = [await talk.client() for _ in range(60)]
+        await until(lambda: talk.listener.connections == 60)
+        for connection in talk.listener.serving:
+            connection.wait(Waiting.HEAD, -FIRST_BYTE_S)
+        sweeping = asyncio.create_task(talk.listener.sweep())
+        left = [60]
+        async with asyncio.timeout(10):
+            while left[-1]:
+                await asyncio.sleep(0)
+                left.append(talk.listener.connections)
+        sweeping.cancel()
+        for _, writer in clients:
+            writer.close()
+    ended = [before - after for before, after in pairwise(left)]
+    assert max(ended) <= 2 * SWEPT_AT_ONCE < 60 / 2, ended
 
 
 async def test_the_date_is_never_before_what_it_dates() -> None:
