@@ -54,7 +54,8 @@ log = logging.getLogger(__name__)
 class Totals(msgspec.Struct, array_like=True):
     """What `status` says of all shards. A shard counts by its first extent.
 
-    `losses`: records that were ever found damaged or gone. It only grows, until the index is made anew.
+    `losses`: records that were ever found damaged or gone. It only grows, until the index is made anew: then it goes
+    on from a number of chance, so that reconcile looks for what is gone with the old index.
     """
 
     shards: int = 0
@@ -86,9 +87,10 @@ class _Pending:
 class Index:
     """Rows by shard and extent. One writer at a time; `extent`, `tombstone` and `extents` from any thread."""
 
-    def __init__(self, folder: Path, origin: Origin) -> None:
-        """Opens the index in `folder`; an unsound or foreign one is replaced by an empty one."""
+    def __init__(self, folder: Path, origin: Origin, *, losses: int = 0) -> None:
+        """Opens the index in `folder`; an unsound or foreign one is replaced by an empty one, which has `losses`."""
         self._folder = folder
+        self._losses = losses
         self.broken = False  # LMDB neither reads nor writes it any more: nothing helps but a new start
         self.totals = Totals()
         self.segments: dict[int, SegmentRow] = {}
@@ -135,6 +137,9 @@ class Index:
                 found = None
             if found is None:
                 transaction.put(b"stamp", msgspec.msgpack.encode(stamp), db=self._facts)
+                transaction.put(
+                    b"totals", msgspec.msgpack.encode(Totals(losses=self._losses)), db=self._facts
+                )
             totals = transaction.get(b"totals", db=self._facts)
             self.totals = msgspec.msgpack.decode(totals, type=Totals) if totals else Totals()
             for key, value in transaction.cursor(db=self._segments):

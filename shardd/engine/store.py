@@ -87,13 +87,14 @@ class ShardStore:
         """
         try:
             filesystem.make_folder(folder)
+            is_new = not filesystem.names(folder)
             lock = filesystem.lock(folder / "lock")
         except OSError as fault:
             raise StorageFailedError(f"{folder} cannot be taken: {fault}") from fault
         try:
             origin = own_origin(filesystem, folder, cluster=cluster, node=node, chance=secrets.token_bytes)
             journal = Journal(folder, origin, filesystem=filesystem, limits=limits)
-            index = Index(folder / "index", origin)
+            index = Index(folder / "index", origin, losses=0 if is_new else secrets.randbits(32))
             recover(journal, index)
             journal.keep_spare()
         except OSError as fault:

@@ -46,6 +46,19 @@ def _contents(
     return store.list(b"", 1_000), stats, data, (status.shards, status.shard_bytes, status.quarantined)
 
 
+def test_who_lost_the_index_tells_of_losses_once(tmp_path: Path) -> None:
+    """What went with it, nobody knows: gateways hold all that is left against their rows."""
+    told = []
+    for start in range(4):
+        store = open_store(tmp_path)
+        commit(store, put(start, b"shard"))
+        told.append(store.status(NOW_US).losses)
+        store.close()
+        if start == 1:
+            shutil.rmtree(tmp_path / "index")
+    assert told[0] == told[1] == 0 < told[2] == told[3]
+
+
 def _live(store: ShardStore) -> dict[int, int]:
     return {number: row.live_bytes for number, row in store._index.segments.items()}
 
