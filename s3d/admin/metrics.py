@@ -1,15 +1,16 @@
 """Owns the text of /-/metrics (Prometheus exposition format 0.0.4); never a counter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from s3d.admin.counters import Counts
+from s3d.admin.gauges import Gauge
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def text(counts: Counts, gauges: Mapping[str, tuple[str, float]], up: Mapping[int, bool]) -> str:
-    """The page. `gauges`: name -> (what it says, its value now). `up`: whether each node answers."""
+def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
+    """The page."""
     return "".join(
         (
             _family(
@@ -37,16 +38,7 @@ def text(counts: Counts, gauges: Mapping[str, tuple[str, float]], up: Mapping[in
                 )
                 for name, count in sorted(counts.work.items())
             ),
-            *(
-                _family(f"quoin_{name}", "gauge", says, (("", value),))
-                for name, (says, value) in gauges.items()
-            ),
-            _family(
-                "quoin_node_up",
-                "gauge",
-                "Whether this gateway reaches the shard server of a node.",
-                ((f'{{node="{node}"}}', int(answers)) for node, answers in sorted(up.items())),
-            ),
+            *(_family(f"quoin_{one.name}", "gauge", one.says, one.samples) for one in gauges),
         )
     )
 

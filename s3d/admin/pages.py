@@ -9,6 +9,7 @@ from s3d.admin import metrics, orders
 from s3d.admin.backup import backup
 from s3d.admin.counters import Counters
 from s3d.admin.explain import explain
+from s3d.admin.gauges import gauges
 from s3d.admin.status import STANDS_STILL_S, cluster_status
 from s3d.operations.call import Store
 from s3d.operations.reply import Reply
@@ -82,22 +83,7 @@ class Pages:
         return reply
 
     def _metrics(self) -> Reply:
-        with self._store.state.view() as view:
-            degraded, condemned = view.degraded_count(), view.condemned_count()
-        fleet = self._store.blobs.fleet
-        up = fleet.up()
-        gauges = {
-            "degraded_blobs": ("Blobs with shards missing or out of place.", degraded),
-            "condemned": ("Condemned rows whose shards are still to be deleted.", condemned),
-            "nodes_up": ("Nodes that this gateway reaches.", len(up)),
-            "nodes_near_full": ("Nodes whose disks are nearly full, or full.", len(fleet.near_full())),
-            "nodes_full": ("Nodes that have no room for new shards.", len(fleet.full())),
-            "nodes_slow": (
-                "Nodes that it reaches, and goes round because they are slow.",
-                len(up - fleet.prompt()),
-            ),
-        }
-        page = metrics.text(self._counters.of_node(), gauges, {node: node in up for node in fleet.nodes})
+        page = metrics.text(self._counters.of_node(), gauges(self._store))
         return Reply(headers=(("Content-Type", metrics.CONTENT_TYPE),), body=(page.encode(),))
 
     def _require(self, permission: str, request: Request) -> None:

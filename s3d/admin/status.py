@@ -29,7 +29,7 @@ def cluster_status(store: Store) -> dict[str, Any]:
         "writable": store.blobs.can_write(),
         "refusal": store.blobs.refusal(),
         "metadata": _metadata(store),
-        "jobs": [_job(name, row) for name, row in jobs],
+        "jobs": [job_facts(name, row) for name, row in jobs],
     }
 
 
@@ -76,7 +76,7 @@ def _scrub(status: Status) -> dict[str, int]:
     }
 
 
-def _job(name: str, row: JobRow) -> dict[str, Any]:
+def job_facts(name: str, row: JobRow) -> dict[str, Any]:
     """`done` of `total` are what the job counts: shards of a node that is reconciled, blobs that are repaired.
 
     `found` is what it came for, `mb_per_s` what it moved of shards, `left_s` the time it needs yet, as it goes.

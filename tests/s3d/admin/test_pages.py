@@ -6,10 +6,14 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
+from s3d.metadata.commands import SaveJob
+from s3d.metadata.rows import JobRow
+from shardd.contract.blobs import new_blob_id
 from tests.s3d.live import Live, gateway
 
 LABEL = r"[a-z]+=\"[^\"]*\""
@@ -128,6 +132,30 @@ async def test_metrics(live: Live) -> None:
     assert len([name for name in samples if name.startswith("quoin_node_up{")]) == 5
     for line in answer.body.decode().splitlines():
         assert line.startswith("# ") or SAMPLE.fullmatch(line)
+
+
+async def test_metrics_tell_how_far_jobs_are_until_they_end(live: Live) -> None:
+    row = JobRow(b"", 1_000_000, 3_000_000, done=4, total=10, moved_bytes=8_000_000)
+    for job, kept in (
+        ("repair", row),
+        ("reconcile/3", msgspec.structs.replace(row, finished=True)),
+        ("rebalance", msgspec.structs.replace(row, done=0)),
+    ):
+        save = SaveJob(new_blob_id(1), 5, job=job, holder=bytes(16), row=kept)
+        await live.store.log.append([save])
+    page = (await live.ask("GET", "/-/metrics", key="")).body.decode().splitlines()
+    assert [line.removeprefix("quoin_job_") for line in page if line.startswith("quoin_job_")] == [
+        'done{job="rebalance"} 0',
+        'done{job="repair"} 4',
+        'total{job="rebalance"} 10',
+        'total{job="repair"} 10',
+        'mb_per_s{job="rebalance"} 4',
+        'mb_per_s{job="repair"} 4',
+        'left_s{job="repair"} 3',
+        'stopped{job="rebalance"} 0',
+        'stopped{job="repair"} 0',
+    ]
+    assert {"quoin_metadata_waits_s 0", "quoin_quarantined_records 0"} <= set(page)
 
 
 async def test_status_is_for_administrators(live: Live) -> None:
