@@ -7,11 +7,13 @@ round that.
 import hashlib
 import http.client
 import json
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from html import unescape
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ REPLY_SIZE_MAX: Final = 64 << 20
 T = TypeVar("T")
 
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
+_ERROR: Final = re.compile(r"<Code>([^<]*)</Code>(?:<Message>([^<]*)</Message>)?")
 _SIGNED: Final = "host;x-amz-content-sha256;x-amz-date"
 
 
@@ -105,7 +108,13 @@ def _fetch(
         raise NoAnswerError(f"{endpoint}: not the answer of a gateway: {error!r}") from error
     finally:
         connection.close()
-    raise NoAnswerError(f"{endpoint}{path}: {reply.status} {said}")
+    raise NoAnswerError(f"{method or 'GET'} {endpoint}{target}: {reply.status} {_told(said)}")
+
+
+def _told(said: str) -> str:
+    """What an error document tells people; all of it where it is none of S3's."""
+    found = _ERROR.search(said)
+    return unescape(": ".join(filter(None, found.groups()))) if found else said
 
 
 def _secured(cluster: Cluster, node: NodeConfig) -> ssl.SSLSocket:

@@ -104,9 +104,13 @@ def test_nobody_answers(silent: NodeConfig) -> None:
 
 
 def test_a_refusal_is_told_and_nobody_else_asked(silent: NodeConfig, serve: Serve) -> None:
-    refusing = serve(403, b"<Code>AccessDenied</Code>")
-    with pytest.raises(client.NoAnswerError, match="403 <Code>AccessDenied</Code>"):
+    refusing = serve(403, b"<Error><Code>AccessDenied</Code><Message>You &amp; I.</Message></Error>")
+    with pytest.raises(
+        client.NoAnswerError, match=r"^GET http://[0-9.:]+/-/.*: 403 AccessDenied: You & I\.$"
+    ):
         ask(refusing, silent)
+    with pytest.raises(client.NoAnswerError, match=r": 502 bad gateway$"):
+        ask(serve(502, b"bad gateway"))
 
 
 def test_a_gateway_is_believed_with_its_certificate_alone(serve: Serve, tmp_path: Path) -> None:
