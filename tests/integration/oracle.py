@@ -17,24 +17,26 @@ def faults_of_store(
     ledger: Ledger,
     *,
     bucket: str,
+    prefix: str = "",
     deadline_s: float = 60.0,
 ) -> list[str]:
     """Everything that the store gets wrong against the ledger; empty where all is right.
 
-    Errors are asked again until the deadline, for a store that is still starting; after it they are faults, too.
+    Bodies are read of keys under `prefix`, lists are whole. Errors are asked again for `deadline_s`, for a store that
+    is still starting or a machine that is busy; then they are faults, too, and no later one has as much time.
     """
-    deadline = time.monotonic() + deadline_s
     clients = [Client(endpoint, credentials) for endpoint in endpoints]
-    faults = list[str]()
+    faults, late = list[str](), False
     try:
-        for key, client in zip(ledger.keys(), cycle(clients), strict=False):
-            reply = _persistent_get(client, bucket, key, deadline)
+        for key, client in zip(ledger.keys(prefix), cycle(clients), strict=False):
+            reply = _persistent_get(client, bucket, key, time.monotonic() + (0.0 if late else deadline_s))
+            late = late or reply is None
             if reply is None:
                 faults.append(f"{key}: no answer before the deadline")
             else:
                 faults.append(ledger.fault_of_read(key, reply.body if reply.status == 200 else None))
         for client in clients:
-            faults += ledger.faults_of_list(_persistent_list(client, bucket, deadline))
+            faults += ledger.faults_of_list(_persistent_list(client, bucket, time.monotonic() + deadline_s))
     finally:
         for client in clients:
             client.close()

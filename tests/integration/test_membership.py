@@ -124,6 +124,7 @@ def test_a_pass_is_stopped_outlives_its_processes_and_goes_on_and_a_lost_node_is
         wait_until(lambda: not is_held(store, "rebalance"), within_s=PATIENCE_S, what="nobody moves any more")
         part = shards_on(store, NEW)
         store.kill(*store.nodes)
+        store.set(SETTINGS)  # what follows need not be slow
         store.start_all()
         assert jobs(store)["rebalance"]["stopped"] and shards_on(store, NEW) == part
         print(f"stopped after {part} shards")

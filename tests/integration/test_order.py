@@ -85,7 +85,7 @@ def reading(clients: Sequence[Client], bucket: str, key: str, allowed: set[bytes
 
 
 def test_one_creator_wins(bucket: str, writers: list[Client], clients: list[Client], tally: MakeTally):
-    rounds, numbers = tally("Order, If-None-Match", variable="QUOIN_ORDER_ROUNDS", default=20), count()
+    rounds, numbers = tally("Order, If-None-Match", variable="QUOIN_ORDER_ROUNDS", default=10), count()
     for number in rounds.rounds():
         race = Race(bucket, f"new-{number}", [next(numbers) for _ in range(WRITERS)])
         with reading(clients[:READERS], bucket, race.key, set(race.bodies)):
@@ -97,7 +97,7 @@ def test_one_creator_wins(bucket: str, writers: list[Client], clients: list[Clie
 
 def test_one_updater_wins(bucket: str, writers: list[Client], clients: list[Client], tally: MakeTally):
     rounds, numbers, key = (
-        tally("Order, If-Match", variable="QUOIN_ORDER_ROUNDS", default=20),
+        tally("Order, If-Match", variable="QUOIN_ORDER_ROUNDS", default=10),
         count(10**6),
         "cell",
     )
@@ -123,7 +123,7 @@ def test_unconditional_writers_leave_one_whole_body(
 
 
 def test_a_list_never_misses_an_acknowledged_key(bucket: str, writers: list[Client], tally: MakeTally):
-    rounds = tally("Order, lists", variable="QUOIN_ORDER_LISTS", default=100)
+    rounds = tally("Order, lists", variable="QUOIN_ORDER_LISTS", default=50)
 
     def write_and_list(worker: int) -> None:
         for number in rounds.rounds():

@@ -108,7 +108,7 @@ class Work:
 
 
 def test_gateways_are_killed_among_copies(store: Cluster, tally) -> None:  # type: ignore[no-untyped-def]
-    kills: Tally = tally("S5", variable="QUOIN_COPY_KILLS", default=12)
+    kills: Tally = tally("S5", variable="QUOIN_COPY_KILLS", default=8)
     chance, work = random.Random(seed()), Work(store)
     with Client(store.endpoint(), credentials_of(store)) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200

@@ -51,7 +51,7 @@ def test_any_two_nodes_may_die(mortal: Cluster, ledger: Ledger, tally: MakeTally
         judge(mortal, ledger)
         with Client(mortal.endpoints[number % 3], credentials_of(mortal)) as client:
             write(client, ledger, f"without-{number}")
-        judge(mortal, ledger)
+        judge(mortal, ledger, prefix=f"without-{number}/")
         mortal.start(*pair)
         start = time.monotonic()
         mortal.wait_healed(deadline_s=HEAL_S_MAX)
@@ -93,10 +93,10 @@ def test_three_nodes_down_refuse_in_time(mortal: Cluster, ledger: Ledger):
     judge(mortal, ledger)
 
 
-def judge(store: Cluster, ledger: Ledger) -> None:
-    """Everything is read and listed right, at once, by each gateway that is up."""
+def judge(store: Cluster, ledger: Ledger, *, prefix: str = "") -> None:
+    """Everything (of bodies: under `prefix`) is read and listed right, at once, by each gateway that is up."""
     faults = faults_of_store(
-        store.endpoints, credentials_of(store), ledger, bucket=BUCKET, deadline_s=REFUSAL_S_MAX
+        store.endpoints, credentials_of(store), ledger, bucket=BUCKET, prefix=prefix, deadline_s=REFUSAL_S_MAX
     )
     assert not faults, (store.up, faults[:5])
 
