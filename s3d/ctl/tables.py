@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_FINDINGS = {"rebalance": "shards moved"}  # what a job counts as `found`, where that is another word
 
 
 def size(count_bytes: float) -> str:
@@ -35,6 +36,11 @@ def show_status(status: Mapping[str, Any]) -> None:
         console.print(
             f"[red]the metadata waits since {metadata['waits_s']:.0f} s; stopped with it open: process {pids}"
         )
+    for node in status["nodes"]:
+        if node.get("quarantined"):
+            console.print(
+                f"[yellow]node {node['id']}: {node['quarantined']} damaged records, to be made anew"
+            )
     for job in status["jobs"]:
         if not job["finished"]:
             console.print(progress(job), highlight=False)
@@ -44,7 +50,7 @@ def progress(job: Mapping[str, Any]) -> str:
     """How far a job is, what it found or moves, and how long it still takes."""
     said = f"{job['name']}: {job['done']} of {job['total']}"
     if job["found"]:
-        said += f", {job['found']} found"
+        said += f", {job['found']} {_FINDINGS.get(job['name'], 'found')}"
     if job["mb_per_s"]:
         said += f", {job['mb_per_s']:g} MB/s"
     if job.get("stopped"):
@@ -75,15 +81,23 @@ def nodes_table(status: Mapping[str, Any]) -> Table:
     table.add_column("version")
     for node in status["nodes"]:
         up = bool(node["up"])
-        state = node.get("state") or "ok"
         table.add_row(
             str(node["id"]),
             f"{node['host']}:{node['port']}",
-            f"[{'green' if state == 'ok' else 'yellow'}]{state}" if up else "[red]down",
+            _state(node),
             *(_facts(node) if up else ["-"] * 4),
             str(node.get("version") or "-"),
         )
     return table
+
+
+def _state(node: Mapping[str, Any]) -> str:
+    """How a node is, and whether it is on its way out of the cluster."""
+    leaves = ", draining" if node.get("membership") == "draining" else ""
+    if not node["up"]:
+        return f"[red]down{leaves}"
+    state = node.get("state") or "ok"
+    return f"[{'yellow' if leaves or state != 'ok' else 'green'}]{state}{leaves}"
 
 
 def _facts(node: Mapping[str, Any]) -> list[str]:

@@ -164,14 +164,16 @@ def test_wrong_words_end_with_status_2(config: Path, words: list[str]) -> None:
 
 def test_the_table_tells_who_is_down(capsys: Output) -> None:
     up = {"id": 1, "host": "h", "port": 9991, "up": True, "state": "full", "version": "0.1.0"}
+    up |= {"quarantined": 2}
     facts = {"shards": 7, "shard_bytes": 1536, "free_bytes": 5 << 30, "total_bytes": 200 << 30}
     down = {"id": 2, "host": "h", "port": 9992, "up": False, "state": "down", "version": None}
+    leaving = up | facts | {"id": 3, "state": "ok", "membership": "draining", "quarantined": 0}
     job = {"name": "reconcile/1", "done": 5, "total": 7, "found": 2, "finished": False}
     job |= {"mb_per_s": 1.5, "left_s": 4.2}
-    jobs = [job, job | {"name": "reconcile/2", "finished": True}]
+    jobs = [job, job | {"name": "reconcile/2", "finished": True}, job | {"name": "rebalance"}]
     tables.show_status(
         {
-            "nodes": [up | facts, down],
+            "nodes": [up | facts, down, leaving, down | {"id": 4, "membership": "draining"}],
             "degraded_blobs": 3,
             "condemned": 0,
             "writable": False,
@@ -183,9 +185,14 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["1", "h:9991", "full", "7", "1.5", "KiB", "5.0", "GiB", "200", "GiB", "0.1.0"]
     assert lines[2].split() == ["2", "h:9992", "down", "-", "-", "-", "-", "-"]
-    assert "degraded blobs: 3, condemned: 0; writes are refused with 507: full are the nodes 1, 3" in lines[3]
-    assert "waits since 7 s; stopped with it open: process 4711" in lines[4]
-    assert lines[5:] == ["reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left"]
+    assert [line.split()[2:4] for line in lines[3:5]] == [["ok,", "draining"], ["down,", "draining"]]
+    assert "degraded blobs: 3, condemned: 0; writes are refused with 507: full are the nodes 1, 3" in lines[5]
+    assert "waits since 7 s; stopped with it open: process 4711" in lines[6]
+    assert lines[7:] == [
+        "node 1: 2 damaged records, to be made anew",
+        "reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left",
+        "rebalance: 5 of 7, 2 shards moved, 1.5 MB/s, 4 s left",
+    ]
 
 
 @pytest.mark.parametrize(
