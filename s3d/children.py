@@ -3,8 +3,6 @@
 Nothing here outlives the launcher: the kernel kills each child when its parent dies.
 """
 
-import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -14,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shardd.contract.flags import EXIT_CONFIGURATION, EXIT_DAMAGED
+from shardd.transport import ties
 
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_LAST_S: Final = 10.0
 STEADY_AFTER_S: Final = 30.0  # a child that lived this long is forgiven its earlier ends
 POLL_S: Final = 0.02
-
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +97,12 @@ class Children:
 
 
 def _spawn(child: Child, now_s: float) -> None:
-    program, parent = child.program, os.getpid()
+    program, tie = child.program, ties.to_this_process()
 
-    def tie_to_parent() -> None:
+    def tie_to_launcher() -> None:
         """Runs in the child before its program does. Ctrl-C is for the launcher, which asks in the right order."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+        tie()
 
     child.ready = False
     child.started_s = now_s
@@ -117,7 +111,7 @@ def _spawn(child: Child, now_s: float) -> None:
         env=program.environment,
         pass_fds=program.holds,
         stdin=subprocess.DEVNULL,
-        preexec_fn=tie_to_parent,
+        preexec_fn=tie_to_launcher,
     )
 
 

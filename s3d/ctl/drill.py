@@ -1,14 +1,16 @@
-"""Owns `s3ctl drill`: what it drills, what it shows while it runs, its verdict and its exit status."""
+"""Owns `s3ctl drill`: what it drills, its verdict and its exit status, interrupted or not."""
 
 import argparse
 import asyncio
 import json
 import signal
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from s3d.ctl import drill_screen
+from s3d.drill import disks
 from s3d.drill.course import Course, Plan
 from s3d.drill.facts import FULL, Record
 from s3d.drill.faults import FAULTS
@@ -24,24 +26,24 @@ INTERRUPTED: Final = 130  # as shells say it of Ctrl-C
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where every promise held, 1 where one broke."""
-    possible = [name for name, fault in FAULTS.items() if fault.harmless or not arguments.running]
+    """0 where every promise held, 1 where one broke, INTERRUPTED where none did until somebody ended it."""
+    possible = tuple(name for name, fault in FAULTS.items() if fault.harmless or not arguments.running)
     faults = arguments.faults
-    if faults is None:  # full disks are for root: whoever can make them asks for them
-        faults = tuple(name for name in possible if name != FULL)
-    if impossible := set(faults) - set(possible):
+    if impossible := set(faults or ()) - set(possible):
         flags.refuse(f"{', '.join(sorted(impossible))}: not in a store that holds what somebody wants")
     plan = Plan(
-        faults,
+        possible if faults is None else faults,
         rounds=arguments.rounds,
         clients=arguments.clients,
         hold_s=arguments.seconds,
         quiet_s=arguments.seconds,
+        heal_s_max=arguments.heal_within,
         seed=arguments.seed,
         key=arguments.key,
     )
+    drilled = _of_running(plan, arguments.config) if arguments.running else _of_own(plan, asked=bool(faults))
     try:
-        record = asyncio.run(_of_running(plan, arguments.config) if arguments.running else _of_own(plan))
+        record = asyncio.run(drilled)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     if arguments.page is not None:
@@ -50,28 +52,51 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(summary(record), indent=2))
     else:
         drill_screen.show_verdict(record)
-    return 0 if holds(record) else 1
+    if not holds(record):
+        return 1
+    return INTERRUPTED if record.interrupted else 0
 
 
-async def _of_own(plan: Plan) -> Record:
-    """All that was seen, of a store in a folder that is gone afterwards. SIGTERM ends it as Ctrl-C does."""
+async def _of_own(plan: Plan, *, asked: bool) -> Record:
+    """All that was seen, of a store in a folder that is gone afterwards.
+
+    Where disks cannot be made to be full, that fault is left out and this is told, unless somebody `asked` for it.
+    """
+    _end_with_signals()
+    left_out = ""
+    if FULL in plan.faults:
+        try:
+            await disks.seclude()
+        except disks.DiskError as error:
+            if asked:
+                raise
+            left_out = f"no disk was full: file systems are for root, where mounts are allowed ({error})"
+            plan = replace(plan, faults=tuple(name for name in plan.faults if name != FULL))
+    with tempfile.TemporaryDirectory(prefix="quoin-drill-") as folder:
+        rots = any(FAULTS[name].damage is Damage.ROTTEN for name in plan.faults)
+        async with OwnStore(Path(folder), own_disks=FULL in plan.faults, scrubbed_often=rots) as store:
+            return await _drilled(store, plan, remark=left_out)
+
+
+async def _of_running(plan: Plan, config: Path) -> Record:
+    _end_with_signals()
+    left_out = ", ".join(name for name, fault in FAULTS.items() if not fault.harmless)
+    remark = f"{left_out}: only in a drill's own store, as they take what nobody gives back"
+    return await _drilled(RunningStore(flags.load_or_exit(config), config), plan, remark=remark)
+
+
+def _end_with_signals() -> None:
+    """SIGTERM and SIGHUP end the running task as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="quoin-drill-") as folder:
-        rots = any(FAULTS[name].damage is Damage.ROTTEN for name in plan.faults)
-        async with OwnStore(Path(folder), own_disks=FULL in plan.faults, scrubbed_often=rots) as store:
-            return await _drilled(store, plan)
 
 
-async def _of_running(plan: Plan, config: Path) -> Record:
-    return await _drilled(RunningStore(flags.load_or_exit(config), config), plan)
-
-
-async def _drilled(store: Store, plan: Plan) -> Record:
+async def _drilled(store: Store, plan: Plan, *, remark: str) -> Record:
     course = Course(store, plan)
-    with drill_screen.shown(course.record):
+    course.record.remarks += [remark] if remark else []
+    async with drill_screen.shown(course.record):
         try:
             await course.run()
         except ExceptionGroup as group:

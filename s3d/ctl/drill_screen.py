@@ -1,7 +1,9 @@
 """Owns what a terminal shows of a drill: how it goes while it runs, the verdict at its end; programs take the JSON."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -11,11 +13,12 @@ from rich.text import Text
 
 from s3d.ctl.tables import size
 from s3d.drill.facts import Record
-from s3d.drill.verdict import errors, verdict
+from s3d.drill.verdict import errors, remarks, verdict
 
 WINDOW_S: Final = 5.0
 FINDINGS_SHOWN: Final = 10
-_REFRESHES_A_SECOND: Final = 2.0
+STAGES_SHOWN: Final = 8
+PAUSE_S: Final = 0.5
 
 
 class _Screen:
@@ -28,19 +31,57 @@ class _Screen:
         return progress(self._record)
 
 
-@contextmanager
-def shown(record: Record) -> Iterator[None]:
-    """The progress of a drill, drawn again and again while it runs; on a terminal only."""
+@asynccontextmanager
+async def shown(record: Record) -> AsyncIterator[None]:
+    """The progress of a drill while it runs: drawn again and again on a terminal, a line for each event elsewhere."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
+    if console.is_terminal:
+        with Live(_Screen(record), console=console, refresh_per_second=1 / PAUSE_S, transient=True):
+            yield
         return
-    with Live(_Screen(record), console=console, refresh_per_second=_REFRESHES_A_SECOND, transient=True):
-        yield
+    told = list[str]()
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(_tell_all(record, told), name="tell")
+        try:
+            yield
+        finally:
+            telling.cancel()
+            _tell(record, told)
+
+
+async def _tell_all(record: Record, told: list[str]) -> None:
+    while True:
+        _tell(record, told)
+        await asyncio.sleep(PAUSE_S)
+
+
+def _tell(record: Record, told: list[str]) -> None:
+    """The events that were not `told` yet."""
+    for line in (f"{record.clients} clients at work, seed {record.seed}", *stages(record)):
+        if line not in told:
+            told.append(line)
+            print(line, file=sys.stderr, flush=True)
+
+
+def stages(record: Record) -> list[str]:
+    """A line for each fault so far, and how far it is; one more for the reading at the end."""
+    lines = []
+    for number, one in enumerate(record.strikes, 1):
+        stage = "struck"
+        if one.ailing:
+            stage = f"not healed: {one.ailing}"
+        elif one.healed_s is not None and one.mended_s is not None:
+            stage = f"healed in {one.healed_s - one.mended_s:.1f} s"
+        elif one.mended_s is not None:
+            stage = "mended, heals"
+        lines.append(f"fault {number} of {record.planned}: {one.fault} of node {one.node}: {stage}")
+    if record.keys_judged:
+        lines.append("every key is read again")
+    return lines
 
 
 def progress(record: Record) -> RenderableType:
-    """The last seconds: operations, bytes, errors; the nodes; what awaits repair; the fault that is under way."""
+    """The last seconds: operations, bytes, errors; the nodes; what awaits repair; the faults until now."""
     operations, samples = record.operations, record.samples
     now_s = max((samples[-1].at_s if samples else 0.0), (operations[-1].ended_s if operations else 0.0))
     recent = [one for one in operations[-2_000:] if one.ended_s > now_s - WINDOW_S]
@@ -54,11 +95,7 @@ def progress(record: Record) -> RenderableType:
     if samples:
         states = "  ".join(f"{node}: {state}" for node, state in samples[-1].states.items())
         lines.append(Text(f"nodes  {states}   degraded blobs: {samples[-1].degraded}"))
-    if record.strikes:
-        last = record.strikes[-1]
-        stage = "healed" if last.healed_s else "mended, heals" if last.mended_s else "struck"
-        lines.append(Text(f"fault {len(record.strikes)}: {last.fault} of node {last.node}: {stage}"))
-    return Group(*lines)
+    return Group(*lines, *map(Text, stages(record)[-STAGES_SHOWN:]))
 
 
 def show_verdict(record: Record) -> None:
@@ -71,6 +108,8 @@ def show_verdict(record: Record) -> None:
         mark = "[green]held[/]" if promise.held else "[bold red]BROKEN[/]"
         table.add_row(promise.name, promise.seen, promise.allowed, mark)
     console.print(table)
+    for remark in remarks(record):
+        console.print(remark, markup=False, highlight=False)
     for finding in record.findings[:FINDINGS_SHOWN]:
         console.print(f"{finding.breach.value}: {finding.key}: {finding.text}", markup=False, highlight=False)
     for error, count in errors(record).most_common(FINDINGS_SHOWN):

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Final
 
-from s3d.drill.facts import FAULT_NAMES, FULL
+from s3d.drill.facts import FAULT_NAMES
 
 NO_FAULTS: Final = "none"
 
@@ -18,11 +18,18 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     names = ", ".join((*FAULT_NAMES, NO_FAULTS))
     drill.add_argument("--running", action="store_true", help="drill the store of -config, on this machine")
     drill.add_argument(
-        "--faults", type=_faults, metavar="A,B", help=f"of {names}; all but {FULL}, which needs root"
+        "--faults", type=_faults, metavar="A,B", help=f"of {names}; all that are possible, without it"
     )
     drill.add_argument("--rounds", type=int, default=1, metavar="N", help="how often each node is struck")
     drill.add_argument("--clients", type=int, default=16, metavar="N")
     drill.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long each fault lasts")
+    drill.add_argument(
+        "--heal-within",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="a node not well by then broke a promise",
+    )
     drill.add_argument("--page", type=Path, metavar="FILE", help="writes a page with plots, HTML, there")
     _add_common(drill)
     drill.set_defaults(alone=_drill)

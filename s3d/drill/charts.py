@@ -17,6 +17,7 @@ BOTTOM: Final = 22
 HEIGHT: Final = 170
 ROW: Final = 22
 TICKS: Final = 5
+LETTER: Final = 6.5  # how wide one is, at most
 
 Points = Sequence[tuple[float, float]]
 
@@ -32,8 +33,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A stretch of time that is shaded in every plot: a fault. `label` is what a pointer over it reads."""
+    """A stretch of time that is shaded in every plot: a fault. `name` stands in it where there is room for it.
 
+    `label` is what a pointer over it reads.
+    """
+
+    name: str
     label: str
     began_s: float
     ended_s: float
@@ -104,6 +109,8 @@ def _shades(axis: Axis, height: float) -> Iterator[str]:
             f'<rect class="shade" x="{x:.1f}" y="{TOP}" width="{wide:.1f}" height="{height - TOP - BOTTOM}">'
             f"<title>{escape(mark.label)}</title></rect>"
         )
+        if wide > LETTER * len(mark.name):
+            yield f'<text class="tick" x="{x + 3:.1f}" y="{TOP + 11}">{escape(mark.name)}</text>'
 
 
 def _grid(ticks: Sequence[float], place: Callable[[float], float], unit: str) -> Iterator[str]:

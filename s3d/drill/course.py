@@ -5,23 +5,24 @@ The store is asked how it is by one watcher; nothing here knows what a promise i
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from s3d.drill.client import Client, LostError, RefusedError, insist
 from s3d.drill.facts import Record, Sample, Strike
-from s3d.drill.faults import FAULTS
-from s3d.drill.healing import before, is_healed, states
+from s3d.drill.faults import FAULTS, Fault
+from s3d.drill.healing import ailing, before, is_healed, states
 from s3d.drill.judgement import empty, judge
 from s3d.drill.load import Traffic, Worker
 from s3d.drill.model import Bodies, Model
-from s3d.drill.port import Store, key_of
+from s3d.drill.port import NoProcessError, StartError, Store, key_of
 from shardd.contract.blobs import NodeId
 
 SAMPLE_S: Final = 0.5
 HEAL_S_MAX: Final = 300.0
+CLEAR_S_MAX: Final = 30.0
 STATUS: Final = "/-/admin/status"
 
 
@@ -29,7 +30,8 @@ STATUS: Final = "/-/admin/status"
 class Plan:
     """What to do: `faults` in turn over all nodes, `rounds` times; each lasts `hold_s`, after a quiet `quiet_s`.
 
-    `key`: the access key to ask with, the cluster's first without it.
+    A node that is not well `heal_s_max` after its fault was mended breaks a promise, and ends the drill. `key`: the
+    access key to ask with, the cluster's first without it.
     """
 
     faults: tuple[str, ...]
@@ -37,6 +39,7 @@ class Plan:
     clients: int = 16
     hold_s: float = 5.0
     quiet_s: float = 5.0
+    heal_s_max: float = HEAL_S_MAX
     seed: int = 0
     key: str | None = None
 
@@ -45,7 +48,8 @@ class Course:
     """One drill of a store that runs. `record` grows while it runs, for whoever shows it."""
 
     def __init__(self, store: Store, plan: Plan) -> None:
-        self.record = Record(store.title, plan.seed, plan.clients)
+        self._strikes = strikes_of(plan.faults, store.nodes, rounds=plan.rounds)
+        self.record = Record(store.title, plan.seed, plan.clients, planned=len(self._strikes))
         self._store, self._plan = store, plan
         self._origin_s = time.monotonic()
         self._status: Mapping[str, Any] | None = None  # what a gateway said last
@@ -53,9 +57,10 @@ class Course:
         self._endpoints = [store.cluster.endpoint(entry) for entry in store.cluster.nodes]
 
     async def run(self) -> None:
-        """The whole course. The bucket that it makes is gone at the end.
+        """The whole course, or what there was of it where the task is cancelled: the record says so.
 
-        Raises StartError, NoProcessError, LostError, RefusedError where the store or a node cannot be drilled.
+        In a store that outlives the drill, nothing of it is left. Raises LostError, RefusedError where the store does
+        not even make a bucket.
         """
         cluster, bucket = self._store.cluster, f"quoin-drill-{self._plan.seed}"
         async with Client(key_of(cluster, self._plan.key), authority=cluster.gateway.tls_authority) as client:
@@ -68,44 +73,64 @@ class Course:
                 self.record,
                 origin_s=self._origin_s,
             )
-            async with self._watched(client):
-                async with self._loaded(traffic):
-                    await asyncio.sleep(self._plan.quiet_s)
-                    for fault, node in self._strikes():
-                        if not await self._strike(fault, node):
-                            break
-                await judge(traffic)
+            try:
+                await self._drill(traffic)
+            except asyncio.CancelledError:
+                self.record.interrupted = True
             self.record.took_s = self._now_s()
-            await empty(traffic)
+            if self._store.outlives:
+                await self._clear(traffic)
 
-    def _strikes(self) -> list[tuple[str, NodeId]]:
-        """All nodes in turn; the next round begins with the next fault, so that each node meets each."""
-        faults, nodes = self._plan.faults, self._store.nodes
-        if not faults:
-            return []
-        return [
-            (faults[(turn + at) % len(faults)], node)
-            for turn in range(self._plan.rounds)
-            for at, node in enumerate(nodes)
-        ]
+    async def _drill(self, traffic: Traffic) -> None:
+        async with self._watched(traffic.client):
+            async with self._loaded(traffic):
+                await asyncio.sleep(self._plan.quiet_s)
+                for fault, node in self._strikes:
+                    if not await self._strike(fault, node):
+                        break
+            await judge(traffic)
+
+    async def _clear(self, traffic: Traffic) -> None:
+        """What cannot be taken away is told."""
+        try:
+            async with asyncio.timeout(CLEAR_S_MAX):
+                await empty(traffic)
+        except TimeoutError:
+            self.record.remarks.append(
+                f"the bucket {traffic.bucket} could not be taken away in {CLEAR_S_MAX:g} s"
+            )
 
     async def _strike(self, name: str, node: NodeId) -> bool:
         """One fault of one node, until all is healed; whether that came in time."""
         fault, strike = FAULTS[name], Strike(name, node, self._now_s())
         self.record.strikes.append(strike)
         since = before(self._status, node, time.time_ns() // 1_000)
-        await fault.strike(self._store, node)
-        await asyncio.sleep(self._plan.hold_s)
-        await fault.mend(self._store, node)
-        strike.mended_s = self._now_s()
         try:
-            async with asyncio.timeout(HEAL_S_MAX):
+            await fault.strike(self._store, node)
+            await self._hold(fault, node)
+            strike.mended_s = self._now_s()
+            async with asyncio.timeout(self._plan.heal_s_max):
                 while not is_healed(await self._next_status(), node, fault.damage, since):
                     pass
         except TimeoutError:
+            seen = ailing(self._status) if self._status else "no gateway says how the store is"
+            strike.ailing = seen or f"node {node} was not looked over"
+            return False
+        except (StartError, NoProcessError) as error:
+            strike.ailing = str(error)
             return False
         strike.healed_s = self._now_s()
         return True
+
+    async def _hold(self, fault: Fault, node: NodeId) -> None:
+        """Mends it after its time; at once where the drill is interrupted and the store is not gone with it."""
+        try:
+            await asyncio.sleep(self._plan.hold_s)
+        except asyncio.CancelledError:
+            if self._store.outlives:
+                await fault.mend(self._store, node)
+            raise
+        await fault.mend(self._store, node)
 
     @asynccontextmanager
     async def _watched(self, client: Client) -> AsyncIterator[None]:
@@ -151,3 +176,14 @@ class Course:
 
     def _now_s(self) -> float:
         return time.monotonic() - self._origin_s
+
+
+def strikes_of(faults: Sequence[str], nodes: Sequence[NodeId], *, rounds: int) -> list[tuple[str, NodeId]]:
+    """Which fault strikes which node. In each round each fault strikes and each node is struck; the next one begins
+    with the next fault, so that each node meets each."""
+    strikes = max(len(faults), len(nodes)) if faults else 0
+    return [
+        (faults[(turn + at) % len(faults)], nodes[at % len(nodes)])
+        for turn in range(rounds)
+        for at in range(strikes)
+    ]

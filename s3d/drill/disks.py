@@ -1,7 +1,9 @@
 """Owns small file systems for the nodes of a drill's own store, so that a disk can be full; only root can make them."""
 
 import asyncio
+import ctypes
 import os
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +13,26 @@ DISK_BYTES: Final = 2 << 30  # of an image with holes: what is not written takes
 SPARED_BYTES: Final = 1 << 20
 BALLAST: Final = "ballast"
 
+_CLONE_NEWNS: Final = 0x20000
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
 
 class DiskError(QuoinError):
     """A file system cannot be made or mounted here; the message says what the system said."""
+
+
+async def seclude() -> None:
+    """From now on what this process mounts is seen by it and its children alone, and gone with the last of them.
+
+    Raises DiskError where that, or a mount, is not possible here.
+    """
+    if _LIBC.unshare(_CLONE_NEWNS):
+        raise DiskError(f"mount: {os.strerror(ctypes.get_errno())}")
+    await _run("mount", "--make-rprivate", "/")
+    with tempfile.TemporaryDirectory() as folder:
+        tried = Path(folder)
+        await mount(tried / "image", tried / "mounted")
+        await unmount(tried / "mounted")
 
 
 async def mount(image: Path, folder: Path) -> None:

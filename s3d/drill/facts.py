@@ -53,22 +53,31 @@ class Sample:
 
 @dataclass(slots=True)
 class Strike:
-    """One fault of one node: from `began_s` to `mended_s`; `healed_s` when nothing awaited repair any more."""
+    """One fault of one node: from `began_s` to `mended_s`; `healed_s` when nothing awaited repair any more.
+
+    `ailing`: empty, or what did not heal in the time that it had.
+    """
 
     fault: str
     node: int
     began_s: float
     mended_s: float | None = None
     healed_s: float | None = None
+    ailing: str = ""
 
 
 @dataclass(slots=True)
 class Record:
-    """All that one drill saw. `asked_again`: requests that died with their gateway and were asked of another one."""
+    """All that one drill saw. `asked_again`: requests that died with their gateway and were asked of another one.
+
+    `planned`: how many faults there will be. `interrupted`: somebody ended it before its time. `remarks`: what else a
+    reader of the verdict has to know.
+    """
 
     title: str
     seed: int
     clients: int
+    planned: int = 0
     operations: list[Operation] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     strikes: list[Strike] = field(default_factory=list)
@@ -76,3 +85,5 @@ class Record:
     asked_again: int = 0
     keys_judged: int = 0
     took_s: float = 0.0
+    interrupted: bool = False
+    remarks: list[str] = field(default_factory=list)

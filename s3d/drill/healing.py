@@ -33,12 +33,12 @@ def before(status: Mapping[str, Any] | None, node: int, at_us: int) -> Before:
 
 
 def is_healed(status: Mapping[str, Any], node: int, damage: Damage, since: Before) -> bool:
-    """Whether every node is well, nothing awaits repair, and `node` was looked over where only that finds the damage.
+    """Whether nothing ails, and `node` was looked over where only that finds the damage.
 
     After EMPTY a pass of reconcile has to begin and end. After ROTTEN one of scrub, beside the one that was under way,
     and one of reconcile if scrub found something.
     """
-    if status["degraded_blobs"] or any(state != "ok" for state in states(status).values()):
+    if ailing(status):
         return False
     if damage is Damage.EMPTY:
         return _reconciled(status, node, since)
@@ -48,6 +48,14 @@ def is_healed(status: Mapping[str, Any], node: int, damage: Damage, since: Befor
         scrubbed = entry["scrub"]["passes"] >= since.scrub_passes + 2
         return scrubbed and (not found or _reconciled(status, node, since))
     return True
+
+
+def ailing(status: Mapping[str, Any]) -> str:
+    """Which nodes are not well, and how much awaits repair; empty where all is well."""
+    said = [f"node {node} is {state}" for node, state in states(status).items() if state != "ok"]
+    if count := status["degraded_blobs"]:
+        said.append(f"{count} blobs await repair")
+    return ", ".join(said)
 
 
 def states(status: Mapping[str, Any]) -> dict[int, str]:

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle
 from typing import Final
 
-from s3d.drill.client import LostError, RefusedError, insist, list_keys
+from s3d.drill.client import LostError, RefusedError, list_keys
 from s3d.drill.facts import Breach, Finding
 from s3d.drill.load import Traffic
 
@@ -28,10 +29,18 @@ async def judge(traffic: Traffic) -> None:
 
 
 async def empty(traffic: Traffic) -> None:
-    """Takes away all that the drill wrote, and its bucket. Raises LostError, RefusedError."""
-    for key in traffic.model.keys():  # noqa: SIM118 - not a dict
-        await insist(traffic.client, traffic.endpoints, "DELETE", f"/{traffic.bucket}/{key}")
-    await insist(traffic.client, traffic.endpoints, "DELETE", f"/{traffic.bucket}")
+    """Takes away all that the drill wrote, and its bucket, through whichever gateway answers.
+
+    What an interrupted client had asked for may come meanwhile, so it tries until whoever asks has waited enough.
+    """
+    for endpoint in cycle(traffic.endpoints):
+        url = f"{endpoint}/{traffic.bucket}"
+        with suppress(LostError, RefusedError):
+            for key in await _list(traffic, endpoint):
+                await traffic.client.request("DELETE", f"{url}/{key}")
+            if (await traffic.client.request("DELETE", url)).status in (204, 404):
+                return
+        await asyncio.sleep(PAUSE_S)
 
 
 async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], deadline_s: float) -> None:
@@ -61,11 +70,15 @@ async def _persistent_get(
 
 
 async def _whole_list(traffic: Traffic, endpoint: str, deadline_s: float) -> dict[str, str]:
-    url = f"{endpoint}/{traffic.bucket}"
     while True:
         try:
-            return await list_keys(lambda query: traffic.client.request("GET", url, query=query), "")
+            return await _list(traffic, endpoint)
         except (LostError, RefusedError):
             if time.monotonic() > deadline_s:
                 raise
         await asyncio.sleep(PAUSE_S)
+
+
+async def _list(traffic: Traffic, endpoint: str) -> dict[str, str]:
+    url = f"{endpoint}/{traffic.bucket}"
+    return await list_keys(lambda query: traffic.client.request("GET", url, query=query), "")

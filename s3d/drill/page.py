@@ -9,7 +9,7 @@ from s3d.drill.charts import Axis, Line, Mark
 from s3d.drill.facts import Record
 from s3d.drill.page_style import STYLE
 from s3d.drill.series import quantiles, rates, spans
-from s3d.drill.verdict import errors, holds, longest_s, verdict
+from s3d.drill.verdict import errors, holds, longest_s, remarks, verdict
 
 STEPS: Final = 160  # points of a line at most, so that minutes and days look alike
 STEP_S_MIN: Final = 1.0
@@ -24,7 +24,8 @@ def page(record: Record) -> str:
     sign = f'<span class="sign {colour}">{said}</span>'
     body = (
         f'<h1>Drill {sign}</h1>\n<p class="soft">{escape(_summary(record))}</p>\n'
-        f"{_promises(record)}<h2>What clients and nodes saw</h2>\n{_plots(record)}"
+        f"{_promises(record)}{_list('Remarks', remarks(record))}<h2>What clients and nodes saw</h2>\n"
+        f'<p class="soft">Shaded: a node was struck and not mended yet.</p>\n{_plots(record)}'
         f"<h2>Faults</h2>\n{_strikes(record)}{_details(record)}"
     )
     return (
@@ -95,7 +96,7 @@ def _node_rows(record: Record) -> list[tuple[str, list[tuple[str, float, float]]
 def _marks(record: Record) -> Iterable[Mark]:
     for strike in record.strikes:
         until_s = strike.mended_s if strike.mended_s is not None else record.took_s
-        yield Mark(f"{strike.fault} of node {strike.node}", strike.began_s, until_s)
+        yield Mark(strike.fault, f"{strike.fault} of node {strike.node}", strike.began_s, until_s)
 
 
 def _strikes(record: Record) -> str:

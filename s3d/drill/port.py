@@ -7,7 +7,15 @@ from s3d.access import administrator
 from s3d.drill.client import Key
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import Cluster
-from shardd.contract.errors import ConfigurationError
+from shardd.contract.errors import ConfigurationError, QuoinError
+
+
+class NoProcessError(QuoinError):
+    """The node has no process on this machine that could be signalled."""
+
+
+class StartError(QuoinError):
+    """A node does not start, or not in time; the message has the end of its log."""
 
 
 class Store(Protocol):
@@ -15,6 +23,7 @@ class Store(Protocol):
 
     title: str
     cluster: Cluster
+    outlives: bool  # it is there when the drill is over, and is left as it was found
 
     @property
     def nodes(self) -> tuple[NodeId, ...]:

@@ -10,21 +10,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from s3d.drill.port import NoProcessError
 from s3d.drill.processes import command_line
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import Cluster
-from shardd.contract.errors import QuoinError
 
 SHARD_SERVER: Final = "shardd.daemon"
 GATEWAY: Final = "s3d.gateway"
 
 
-class NoProcessError(QuoinError):
-    """The node has no process on this machine that could be signalled."""
-
-
 class RunningStore:
     """The cluster of `config`, whose launchers run on this machine, where it is to be struck."""
+
+    outlives = True
 
     def __init__(self, cluster: Cluster, config: Path) -> None:
         self.title = f"the store of {config}"

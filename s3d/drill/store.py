@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from s3d.drill import disks
+from s3d.drill.port import NoProcessError, StartError
 from s3d.drill.processes import command_line, descendants
-from s3d.drill.running import SHARD_SERVER, NoProcessError
+from s3d.drill.running import SHARD_SERVER
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import Cluster
 from shardd.contract.cluster_file import load
-from shardd.contract.errors import QuoinError
+from shardd.transport import ties
 
 NODES: Final = 5
 READY_S: Final = 60.0
@@ -29,18 +30,15 @@ _SCRUBBED_OFTEN: Final = (
 )
 
 
-class StartError(QuoinError):
-    """A node does not start, or not in time; the message has the end of its log."""
-
-
 class OwnStore:
-    """Five nodes in `folder`, RS(3,2). Leaves no process and no mount behind when it is left.
+    """Five nodes in `folder`, RS(3,2). Leaves no process and no mount behind when it is left, nor when it is killed.
 
     `own_disks`: each node has a small file system of its own. `scrubbed_often`: a pass of scrub every SCRUB_PERIOD_S,
     which takes up to a fifth of each shard server.
     """
 
     title = "a store of its own"
+    outlives = False
 
     def __init__(self, folder: Path, *, own_disks: bool = False, scrubbed_often: bool = False) -> None:
         self._folder, self._own_disks = folder, own_disks
@@ -119,6 +117,7 @@ class OwnStore:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=ties.to_this_process(),
             )
 
     async def _until_ready(self, node: NodeId) -> None:

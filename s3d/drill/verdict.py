@@ -35,7 +35,8 @@ def verdict(record: Record) -> list[Promise]:
     ]
     if record.strikes:
         healed = [one.healed_s - one.mended_s for one in record.strikes if one.healed_s and one.mended_s]
-        whole = len(healed) == len(record.strikes)
+        ailing = [one for one in record.strikes if one.ailing]
+        whole = len(healed) == len(record.strikes) or (record.interrupted and not ailing)
         seen = f"{max(healed, default=0.0):.1f} s at most, {len(healed)} of {len(record.strikes)}"
         promises.append(Promise("healed", seen, "each", whole))
     return promises
@@ -53,6 +54,8 @@ def summary(record: Record) -> dict[str, Any]:
         "promises": [asdict(promise) for promise in verdict(record)],
         "seed": record.seed,
         "clients": record.clients,
+        "interrupted": record.interrupted,
+        "remarks": remarks(record),
         "took_s": record.took_s,
         "operations": len(record.operations),
         "bytes": sum(one.size_bytes for one in record.operations),
@@ -65,6 +68,20 @@ def summary(record: Record) -> dict[str, Any]:
         "findings": [asdict(finding) | {"breach": finding.breach.value} for finding in record.findings],
         "strikes": [asdict(strike) for strike in record.strikes],
     }
+
+
+def remarks(record: Record) -> list[str]:
+    """What did not heal, and what else a reader has to know."""
+    said = [
+        f"{one.fault} of node {one.node} at {one.began_s:.0f} s did not heal: {one.ailing}"
+        for one in record.strikes
+        if one.ailing
+    ]
+    if record.interrupted:
+        said.append(
+            "interrupted: the verdict is on what was seen until then; no key was read again at the end"
+        )
+    return said + record.remarks
 
 
 def error_share(record: Record) -> float:

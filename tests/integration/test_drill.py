@@ -8,26 +8,32 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from s3d.drill.client import Client
-from s3d.drill.facts import Breach, Record
+from s3d.drill.course import Course, Plan
+from s3d.drill.facts import FULL, Breach, Record
 from s3d.drill.faults import FAULTS
 from s3d.drill.judgement import judge
 from s3d.drill.load import Traffic, Worker
 from s3d.drill.model import Bodies, Content, Model, etag_of
 from s3d.drill.port import key_of
+from s3d.drill.processes import command_line, descendants
 from s3d.drill.running import RunningStore
 from shardd.contract.cluster_file import load
 from tests.integration.cluster import ROOT, Cluster, environment, wait_until
 from tests.integration.liar import FLIPPED, LIES, UNCONDITIONAL, UNDELETED, UNDONE, UNLISTED, Liar, lying
+from tests.integration.processes import group_lives
 from tests.integration.tally import Tally, seed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 CAUGHT_S_MAX = 120.0
+TOLD_S_MAX = 120.0
+GONE_S_MAX = 30.0
 CLIENTS = 4
 SMALL = (10.0, 14.0)
 CAUGHT_AS = {
@@ -48,18 +54,33 @@ def store(mortal: Cluster) -> Iterator[Cluster]:
 
 async def s3ctl(*words: str) -> tuple[int, str]:
     """Exit status and output."""
-    started = await asyncio.create_subprocess_exec(
+    started = await launched(*words)
+    said, told = await started.communicate()
+    assert started.returncode is not None
+    return started.returncode, said.decode() or told.decode()
+
+
+async def launched(*words: str, **variables: str) -> asyncio.subprocess.Process:
+    """s3ctl, still at work."""
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "s3d.ctl",
         *words,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
+        env=environment() | {"PYTHONPATH": str(ROOT)} | variables,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=asyncio.subprocess.PIPE,
     )
-    said, _ = await started.communicate()
-    assert started.returncode is not None
-    return started.returncode, said.decode()
+
+
+async def told(drill: asyncio.subprocess.Process, event: str) -> None:
+    """Returns when a drill tells that this happened."""
+    assert drill.stderr is not None
+    async with asyncio.timeout(TOLD_S_MAX):
+        async for line in drill.stderr:
+            if event in line.decode():
+                return
+    raise AssertionError(f"the drill ended without {event!r}")
 
 
 def seen_through(store: Cluster, ports: list[int]) -> Path:
@@ -76,23 +97,57 @@ async def test_a_store_of_its_own_is_struck_by_every_fault_and_holds(tmp_path: P
     rounds = tally("X2, the drill", variable="QUOIN_DRILL_ROUNDS", default=1)
     page = tmp_path / "page.html"
     words = ["--rounds", str(rounds.asked), "--clients", "6", "--seconds", "1", "--seed", str(seed())]
-    if rounds.asked > 1 and os.geteuid() == 0:  # only root can make disks that fill up
-        words += ["--faults", ",".join(FAULTS)]
     status, said = await s3ctl("drill", *words, "--page", str(page), "--json")
     found = json.loads(said)
     assert all(promise["held"] for promise in found["promises"] if promise["name"] != "longest stall"), said
     assert status == 0 or found["longest_s"] > 3.0, said
-    assert [strike["fault"] for strike in found["strikes"][:5]] == [
-        "kill",
-        "stop",
-        "pause",
-        "wipe",
-        "corrupt",
-    ]
+    possible = [name for name in FAULTS if name != FULL or not found["remarks"]]
+    assert [strike["fault"] for strike in found["strikes"][: len(possible)]] == possible
+    assert set(FAULTS) - set(possible) <= {FULL} and all("for root" in remark for remark in found["remarks"])
     assert found["operations"] > 100 and found["keys_judged"] > 0
     assert f"{found['operations']:,} operations" in page.read_text()
     assert not re.search(r"https?:|src=|url\(|@import", page.read_text())
     rounds.held = rounds.asked
+
+
+async def test_a_drill_that_is_killed_leaves_no_process(tmp_path: Path):
+    drill = await launched("drill", "--faults", "none", "--clients", "1", TMPDIR=str(tmp_path))
+    await told(drill, "clients at work")
+    launchers = [pid for pid in descendants(drill.pid) if "s3d.daemon" in command_line(pid)]
+    assert len(launchers) == 5 and all(map(group_lives, launchers))
+    drill.kill()
+    await drill.wait()
+    gone = partial(wait_until, lambda: not any(map(group_lives, launchers)), within_s=GONE_S_MAX)
+    await asyncio.to_thread(gone, what="no process of the store lives")
+
+
+async def test_ctrl_c_gives_the_verdict_until_then_and_leaves_nothing(tmp_path: Path):
+    page, folder = tmp_path / "page.html", tmp_path / "folder"
+    folder.mkdir()
+    words = (
+        "--faults",
+        "pause",
+        "--rounds",
+        "99",
+        "--clients",
+        "2",
+        "--seconds",
+        "1",
+        "--json",
+        "--page",
+        str(page),
+    )
+    drill = await launched("drill", *words, TMPDIR=str(folder))
+    await told(drill, "healed")
+    launchers = [pid for pid in descendants(drill.pid) if "s3d.daemon" in command_line(pid)]
+    drill.send_signal(signal.SIGINT)
+    said, _ = await drill.communicate()
+    found = json.loads(said)
+    assert found["interrupted"] and found["operations"] and found["strikes"][0]["healed_s"]
+    broken = [promise["name"] for promise in found["promises"] if not promise["held"]]
+    assert drill.returncode == (1 if broken else 130) and set(broken) <= {"longest stall"}, found
+    assert "interrupted" in page.read_text()
+    assert len(launchers) == 5 and not any(map(group_lives, launchers)) and not list(folder.iterdir())
 
 
 async def test_rolling_kills_are_hardly_seen_by_16_clients(tally: MakeTally):
@@ -156,13 +211,51 @@ async def test_exit_status_and_page_say_that_a_promise_broke(store: Cluster, tmp
         status, said = await s3ctl("-config", str(seen_through(store, ports)), *words)
         assert status == 1 and "BROKEN" in said, said
     assert "a promise broke" in page.read_text()
-    buckets = await asyncio.to_thread(lambda: store.client().list_buckets()["Buckets"])
-    assert not [one for one in buckets if one["Name"].startswith("quoin-drill")]
+    assert not [one for one in await _buckets(store) if one.startswith("quoin-drill")]
 
 
 async def test_a_store_that_somebody_uses_is_not_wiped(store: Cluster):
     status, said = await s3ctl("-config", str(store.config), "drill", "--running", "--faults", "wipe")
     assert status == 2 and "wipe" in said
+
+
+async def test_a_fault_that_does_not_heal_in_time_is_named(store: Cluster):
+    words = (
+        "--running",
+        "--faults",
+        "kill",
+        "--clients",
+        "2",
+        "--seconds",
+        "1",
+        "--heal-within",
+        "0",
+        "--json",
+    )
+    status, said = await s3ctl("-config", str(store.config), "drill", *words)
+    found = json.loads(said)
+    assert status == 1 and "healed" in [one["name"] for one in found["promises"] if not one["held"]], said
+    assert re.match(r"kill of node 1 at \d+ s did not heal: .", found["remarks"][0]), said
+    assert len(found["strikes"]) == 1 and any("wipe, corrupt, full" in one for one in found["remarks"])
+    await asyncio.to_thread(
+        wait_until, lambda: store.gateway_pids(1) and _ready(store, 1), within_s=60, what="node 1 is back"
+    )
+
+
+async def test_a_paused_node_goes_on_when_its_drill_is_interrupted(store: Cluster):
+    running = RunningStore(load(store.config), store.config)
+    course = Course(running, Plan(("pause",), clients=1, quiet_s=0.0, hold_s=1_000.0))
+    drilled = asyncio.create_task(course.run())
+    paused = partial(wait_until, lambda: _state_of(store.shard_server_pid(1)) == "T", within_s=GONE_S_MAX)
+    await asyncio.to_thread(paused, what="node 1 is paused")
+    drilled.cancel()
+    await drilled
+    assert (
+        course.record.interrupted
+        and not course.record.remarks
+        and _state_of(store.shard_server_pid(1)) != "T"
+    )
+    assert not [one for one in await _buckets(store) if one.startswith("quoin-drill")]
 
 
 async def test_a_running_node_is_found_and_comes_back(store: Cluster):
@@ -219,3 +312,13 @@ def _ready(store: Cluster, node: int) -> bool:
         return store.get("/-/ready", node)[0] == 200
     except OSError:
         return False
+
+
+async def _buckets(store: Cluster) -> list[str]:
+    found = await asyncio.to_thread(lambda: store.client().list_buckets()["Buckets"])
+    return [one["Name"] for one in found]
+
+
+def _state_of(pid: int) -> str:
+    """A letter, T for stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
