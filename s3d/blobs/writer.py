@@ -274,6 +274,8 @@ class BlobWriter:
         self._nodes = self._filled(self._nodes, failed)
         for extent in range(self._extent + 1):
             moved = [shard for shard in missing if self._nodes[shard] != NOWHERE]
+            if not moved:
+                return  # the nodes that were to take them have failed too
             if extent < self._extent:
                 await self._put(moved, await self._rebuilt(left, extent, moved), extent, identity=None)
             else:

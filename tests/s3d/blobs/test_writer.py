@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import random
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,7 +13,10 @@ from s3d.blobs import allowance as allowance_module
 from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import MIB, ErasureConfig
+from shardd.contract.errors import UnreachableError
+from shardd.contract.messages import PutExtent
 from tests.s3d.blobs.conftest import Store, store
+from tests.s3d.blobs.fake_node import FakeNode
 
 KEY = b"bucket/key"
 
@@ -154,6 +158,32 @@ async def test_an_upload_that_loses_two_nodes_under_way_is_put_on_the_others(
     for last in set(five.nodes) - set(dead):
         await kill(five, (*dead, last))
         assert await five.get(stored) == body
+    assert five.blobs.resources.uploads.used == 0
+
+
+async def test_when_those_that_are_to_take_over_fail_too_it_is_too_few(
+    five: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = random.Random(2).randbytes(7 * MIB)
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=len(body), digests=None)
+    await writer.write(body[: 5 * MIB])
+    await puts(five, 5)
+    for number in (2, 4):
+        five.nodes[NodeId(number)].dead = True
+    put = FakeNode.put
+
+    async def refuse_first(
+        node: FakeNode, message: PutExtent, payload: Sequence[bytes], *, deadline_s: float
+    ) -> None:
+        if message.extent == 0:  # what is put anew begins with it
+            raise UnreachableError("cut")
+        await put(node, message, payload, deadline_s=deadline_s)
+
+    monkeypatch.setattr(FakeNode, "put", refuse_first)
+    await writer.write(body[5 * MIB :])
+    with pytest.raises(NotEnoughShardsError):
+        await writer.finish(b"identity")
+    await writer.abandon()
     assert five.blobs.resources.uploads.used == 0
 
 
