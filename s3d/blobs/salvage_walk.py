@@ -10,7 +10,6 @@ from s3d.blobs.identity import Identity, IdentityError, decode_identity
 from s3d.blobs.salvaging import Doubt, Found, Held, Salvage, place, replace
 from s3d.metadata.fields import Placement
 from s3d.metadata.rows import BlobRow
-from s3d.metadata.state import State
 from s3d.shards.port import NodeClient
 from shardd.contract.blobs import BlobId, NodeId
 from shardd.contract.errors import ShardError
@@ -22,31 +21,42 @@ STATS_AT_ONCE: Final = 64
 Clients = Mapping[NodeId, NodeClient]
 
 
-async def run(clients: Clients, state: State, salvage: Salvage, *, since_us: int, all_there: bool) -> None:
-    """Everything that the nodes hold, compared with the state; then `salvage` changes it. Raises ShardError.
+async def run(clients: Clients, salvage: Salvage, *, since_us: int, all_there: bool) -> None:
+    """Everything that the nodes hold, compared with the state that `salvage` then changes it. Raises ShardError.
 
     Only where `all_there`, all nodes of the cluster, is what none of them has taken for deleted. Of blobs begun before
-    `since_us` that the state does not know nothing is made: the store itself had given them up.
+    `since_us` that the state does not know nothing is made: the store itself had given them up. What has fewer than k
+    shards on these nodes is told.
     """
+    unread: dict[bytes, str] = {}
     met: set[bytes] = set()
     moved: list[tuple[bytes, BlobRow, Placement]] = []
     unknown: list[tuple[BlobId, Held]] = []
     async for blob, held in _merged(clients):
         met.add(blob)
-        with state.view() as view:
+        with salvage.state.view() as view:
             row = view.blob(blob)
             condemned = row is None and view.condemned_blob(blob)
         if row is not None:
             if (shards := replace(row, held)) != row.shards:
                 moved.append((blob, row, shards))
+            if (there := _count(place(held, size=row.size, k=row.k, m=row.m))) < row.k:
+                unread[blob] = f"{there} shards are there, and it takes {row.k}: its other nodes are needed"
         elif not condemned and int.from_bytes(blob[:6], "big") * 1_000 >= since_us:
             unknown.append((blob, held))
-    with state.view() as view:
+    with salvage.state.view() as view:
         gone = {blob for blob, _ in view.blobs() if blob not in met}
     salvage.relocate(moved)
     if all_there:
         salvage.drop(gone)
+    else:
+        unread |= dict.fromkeys(gone, "no node that is there has a shard of it")
+    salvage.tell_unread(unread)
     salvage.add(await _identified(clients, unknown, salvage))
+
+
+def _count(shards: Placement) -> int:
+    return sum(1 for node, _ in shards if node)
 
 
 async def _merged(clients: Clients) -> AsyncGenerator[tuple[BlobId, Held], None]:
@@ -96,7 +106,7 @@ async def _identified(
             salvage.report.doubts.append(Doubt("no shard says whose it is", blob=blob.hex()))
             return None
         shards = place(held, size=identity.size, k=identity.k, m=identity.m)
-        there = sum(1 for node, _ in shards if node)
+        there = _count(shards)
         if there >= identity.k:
             return Found(blob, identity, shards)
         what = (

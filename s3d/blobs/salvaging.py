@@ -4,7 +4,7 @@ A record of a shard says whose its blob is (identity.py), never what became of i
 the end of a multipart upload are in the state alone. What that leaves open is a Doubt.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any, Final
@@ -92,7 +92,7 @@ class Salvage:
 
     def __init__(self, state: State, *, accounts: Mapping[str, str], owner: str, now_us: int) -> None:
         self.report = Report()
-        self._state = state
+        self.state = state
         self._accounts = accounts
         self._owner = owner
         self._now_us = now_us
@@ -133,13 +133,8 @@ class Salvage:
 
     def drop(self, gone: set[bytes]) -> None:
         """Delete versions that name a blob of which no node has a shard."""
-        with self._state.view() as view:
-            names = {row.incarnation: row.name for row in view.buckets()}
-            doomed = [
-                (names.get(int.from_bytes(at[:8], "big"), ""), keys.split_stack(at)[0], row)
-                for at, row in _versions(view)
-                if any(part.blob in gone for _, part in view.slices(row))
-            ]
+        with self.state.view() as view:
+            doomed = [(bucket, key, row) for bucket, key, row, blobs in _named(view) if blobs & gone]
         orders = [
             self._made(
                 DeleteObjects,
@@ -153,11 +148,29 @@ class Salvage:
         self.report.dropped += len(doomed)
         for bucket, key, _ in doomed:
             self.report.doubts.append(
-                Doubt("no node has a shard of it: deleted or replaced since", bucket, key.decode())
+                Doubt(
+                    "no node has a shard of it: deleted or replaced since",
+                    bucket,
+                    key.decode(errors="replace"),
+                )
             )
 
+    def tell_unread(self, unread: Mapping[bytes, str]) -> None:
+        """Name the versions of which a blob cannot be read from the nodes that are there; `unread` says why."""
+        if not unread:
+            return
+        left = set(unread)
+        with self.state.view() as view:
+            for bucket, key, _, blobs in _named(view):
+                for blob in blobs & unread.keys():
+                    left.discard(blob)
+                    name = key.decode(errors="replace")
+                    self.report.doubts.append(Doubt(unread[blob], bucket, name, blob.hex()))
+        for blob in sorted(left):
+            self._doubt(f"{unread[blob]}: a part of an upload", blob=blob)
+
     def _add_buckets(self, wanted: set[str]) -> None:
-        with self._state.view() as view:
+        with self.state.view() as view:
             missing = sorted(name for name in wanted if view.bucket(name) is None)
         self._apply(
             [
@@ -175,7 +188,7 @@ class Salvage:
             held = sorted(group, key=lambda one: one.identity.created_us)
             identity = held[0].identity
             orders: list[Command] = []
-            with self._state.view() as view:
+            with self.state.view() as view:
                 bucket = view.bucket(identity.bucket)
                 known = bucket and view.upload(bucket.incarnation, identity.key, upload)
             if not known:
@@ -200,7 +213,7 @@ class Salvage:
 
     def _is_late(self, one: Found) -> bool:
         """Is its key's live object younger? Then it was replaced, or never acknowledged."""
-        with self._state.view() as view:
+        with self.state.view() as view:
             bucket = view.bucket(one.identity.bucket)
             live = view.current(bucket.incarnation, one.identity.key) if bucket is not None else None
         if live is None or live.modified_us <= one.identity.created_us:
@@ -209,34 +222,25 @@ class Salvage:
         return True
 
     def _put(self, one: Found) -> Command:
-        identity = one.identity
-        made: PutObject = self._made(
-            PutObject,
-            bucket=identity.bucket,
-            key=identity.key,
-            blob=one.blob,
-            row=_row(one),
-            etag=identity.etag,
-            attributes=self._attributes(identity),
-            degraded=_degraded(one),
-            grace_us=GRACE_US,
-            time_us=identity.created_us or self._now_us,
+        said = one.identity
+        return self._body(
+            PutObject, one, attributes=self._attributes(said), time_us=said.created_us or self._now_us
         )
-        return made
 
     def _part(self, one: Found) -> Command:
-        identity = one.identity
-        made: PutPart = self._made(
-            PutPart,
-            bucket=identity.bucket,
-            key=identity.key,
-            upload=identity.upload,
-            number=identity.part,
+        return self._body(PutPart, one, upload=one.identity.upload, number=one.identity.part)
+
+    def _body(self, kind: type[Command], one: Found, **fields: Any) -> Command:
+        made: Command = self._made(
+            kind,
+            bucket=one.identity.bucket,
+            key=one.identity.key,
             blob=one.blob,
             row=_row(one),
-            etag=identity.etag,
-            degraded=_degraded(one),
+            etag=one.identity.etag,
+            degraded=not settled([NodeId(node) for node, _ in one.shards]),
             grace_us=GRACE_US,
+            **fields,
         )
         return made
 
@@ -254,7 +258,7 @@ class Salvage:
     def _apply(self, orders: Sequence[Command]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for at in range(0, len(orders), COMMANDS_AT_ONCE):
-            with self._state.write() as writes:
+            with self.state.write() as writes:
                 outcomes += [apply(writes, order) for order in orders[at : at + COMMANDS_AT_ONCE]]
         return outcomes
 
@@ -275,10 +279,10 @@ def _row(one: Found) -> BlobRow:
     return BlobRow(said.size, said.codec, said.k, said.m, UNIT_SIZE, one.shards, created_us=said.created_us)
 
 
-def _degraded(one: Found) -> bool:
-    return not settled([NodeId(node) for node, _ in one.shards])
-
-
-def _versions(view: View) -> Iterable[tuple[bytes, VersionRow]]:
+def _named(view: View) -> Iterator[tuple[str, bytes, VersionRow, set[bytes]]]:
+    """(bucket, key, version, the blobs that it names) of every version."""
+    names = {row.incarnation: row.name for row in view.buckets()}
     for at, raw in view.reads.scan(tables.VERSIONS, b"", b""):
-        yield at, decode_row(VersionRow, at, raw)
+        row = decode_row(VersionRow, at, raw)
+        bucket = names.get(int.from_bytes(at[:8], "big"), "")
+        yield bucket, keys.split_stack(at)[0], row, {part.blob for _, part in view.slices(row)}

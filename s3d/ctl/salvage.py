@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +34,8 @@ STOP_S: Final = 10.0
 IN_FLIGHT_US: Final = 3_600_000_000  # a body may have been under way for so long when the snapshot was made
 REPORT: Final = "salvage-report.json"
 SHOWN_MAX: Final = 20
+
+Servers = Mapping[NodeId, "subprocess.Popen[bytes]"]
 UNSAID: Final = (
     "deletes, copies, tags, ACLs, settings of buckets and ends of uploads since then are not known"
 )
@@ -75,33 +77,35 @@ def salvager(cluster: Cluster, config: Path, *, lacking: str) -> Finish:
         salvage = Salvage(state, accounts=accounts, owner=owner, now_us=now_us)
         if lacking:
             salvage.report.doubts.append(Doubt(f"{UNSAID}: {lacking}"))
-        with _shard_servers(cluster, config):
-            asyncio.run(_walk(cluster, state, salvage, since_us=max(0, made_us - IN_FLIGHT_US)))
+        with _shard_servers(cluster, config) as servers:
+            asyncio.run(_walk(cluster, servers, salvage, since_us=max(0, made_us - IN_FLIGHT_US)))
         _tell(salvage.report, cluster.metadata.path.with_name(REPORT))
 
     return finish
 
 
-async def _walk(cluster: Cluster, state: State, salvage: Salvage, *, since_us: int) -> None:
+async def _walk(cluster: Cluster, servers: Servers, salvage: Salvage, *, since_us: int) -> None:
     identity = PeerIdentity.load(cluster.secrets_path, file_stem(PeerName(Role.GATEWAY, cluster.nodes[0].id)))
     clients = {node.id: ShardClient(node, identity=identity, quic=cluster.quic) for node in cluster.nodes}
     try:
-        up = dict(zip(clients, await asyncio.gather(*map(_answers, clients.values())), strict=True))
+        asked = (_answers(client, servers.get(node)) for node, client in clients.items())
+        up = dict(zip(clients, await asyncio.gather(*asked), strict=True))
         for node, answers in up.items():
             if not answers:
                 salvage.report.doubts.append(
-                    Doubt(f"node {node} is not there: what it alone has is not found")
+                    Doubt(f"node {node} is not there: what needs its shards is not found")
                 )
         there = {NodeId(node): client for node, client in clients.items() if up[node]}
-        await salvage_walk.run(there, state, salvage, since_us=since_us, all_there=all(up.values()))
+        await salvage_walk.run(there, salvage, since_us=since_us, all_there=all(up.values()))
     finally:
         for client in clients.values():
             await client.close()
 
 
-async def _answers(client: ShardClient) -> bool:
+async def _answers(client: ShardClient, server: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether a node's shard server can be asked; one that has no folder, or that ended, is not waited for."""
     until_s = time.monotonic() + START_S
-    while time.monotonic() < until_s:
+    while server is not None and server.poll() is None and time.monotonic() < until_s:
         try:
             await client.status(deadline_s=STATUS_S)
         except ShardError:
@@ -112,15 +116,15 @@ async def _answers(client: ShardClient) -> bool:
 
 
 @contextmanager
-def _shard_servers(cluster: Cluster, config: Path) -> Iterator[None]:
+def _shard_servers(cluster: Cluster, config: Path) -> Iterator[Servers]:
     """One for each node whose folder is on this machine; ended at the end."""
-    running = [_start(node, config) for node in cluster.nodes if node.path.is_dir()]
+    servers = {node.id: _start(node, config) for node in cluster.nodes if node.path.is_dir()}
     try:
-        yield
+        yield servers
     finally:
-        for process in running:
+        for process in servers.values():
             process.terminate()
-        for process in running:
+        for process in servers.values():
             try:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:

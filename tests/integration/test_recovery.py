@@ -170,9 +170,7 @@ def test_the_shards_alone_give_the_objects_back(store: Cluster) -> None:
     client.upload_part(Bucket=BUCKET, Key="parts", UploadId=upload, PartNumber=1, Body=b"part")
     heads = {name: client.head_object(Bucket=BUCKET, Key=name) for name in wanted}
     store.stop()
-    for path in (store.folder / "data/metadata").iterdir():
-        path.unlink()
-    (store.folder / "data/metadata").rmdir()
+    shutil.rmtree(store.folder / "data/metadata")
     done = ctl(store, "salvage")
     assert done.returncode == 0, done.stderr
     assert f"{len(wanted)} objects" in done.stdout or f"{2 * len(wanted)} objects" in done.stdout
@@ -193,6 +191,44 @@ def test_the_shards_alone_give_the_objects_back(store: Cluster) -> None:
         MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
     )
     assert client.get_object(Bucket=BUCKET, Key="parts")["Body"].read() == b"part"
+
+
+def report(store: Cluster) -> set[tuple[str, str]]:
+    """(key, the beginning of what is in doubt about it) of the last salvage."""
+    doubts = json.loads((store.folder / "data/salvage-report.json").read_text())["doubts"]
+    return {(doubt["key"], doubt["what"].partition(", ")[0]) for doubt in doubts}
+
+
+def test_the_shards_of_three_nodes_are_enough_and_what_two_have_is_told(store: Cluster) -> None:
+    wanted = {f"object-{number}": bytes([number]) * (1 << number) for number in range(0, 22, 3)}
+    for name, body in wanted.items():
+        store.client().put_object(Bucket=BUCKET, Key=name, Body=body)
+    until_saved(store)
+    store.stop()
+    metadata, away = store.folder / "data/metadata", store.folder / "away"
+    away.mkdir()
+    for node in (5, 4, 3):
+        shutil.move(store.folder / f"node-{node}", away)
+        shutil.rmtree(metadata)
+        done = ctl(store, "salvage")
+        assert done.returncode == 0, done.stderr
+        lost = {
+            ("", f"node {other} is not there: what needs its shards is not found") for other in range(node, 6)
+        }
+        assert lost <= report(store)
+        if node > 3:
+            assert f"{len(wanted)} objects" in done.stdout
+            assert not {key for key, _ in report(store)} - {""}
+    assert "0 objects" in done.stdout
+    unread = {(name, "2 shards are there") for name in wanted}
+    assert unread <= report(store)
+    assert ctl(store, "restore", "--newest", "--salvage").returncode == 0
+    assert unread <= report(store)
+    shutil.move(away / "node-3", store.folder)
+    shutil.rmtree(metadata)
+    assert ctl(store, "salvage").returncode == 0
+    store.start_all()
+    assert held(store) == wanted
 
 
 def parts(store: Cluster, name: str) -> None:
@@ -265,11 +301,8 @@ def test_without_a_journal_the_shards_give_back_what_they_can_and_the_rest_is_to
     shutil.rmtree(store.folder / "data/metadata/journal")
     done = ctl(store, "restore", "--newest", "--salvage")
     assert done.returncode == 0, done.stderr
-    doubts = {
-        (doubt["key"], doubt["what"].partition(" ")[0])
-        for doubt in json.loads((store.folder / "data/salvage-report.json").read_text())["doubts"]
-    }
-    assert {("", "deletes,"), ("parts", "upload")} <= doubts
+    assert ("", "deletes") in report(store)
+    assert [what[:7] for key, what in report(store) if key == "parts"] == ["upload "]
     store.start_all()
     found = held(store)
     assert {name: found[name] for name in ("kept", "replaced", "tagged", "younger")} == {
