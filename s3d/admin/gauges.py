@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from s3d.admin.status import job_facts
+from s3d.admin.status import job_facts, newest_snapshot_us
 from s3d.metadata.rows import JobRow
 from s3d.operations.call import Store
 from s3d.shards.fleet import Fleet
@@ -25,9 +25,16 @@ def gauges(store: Store) -> list[Gauge]:
         _plain("degraded_blobs", "Blobs with shards missing or out of place.", degraded),
         _plain("condemned", "Condemned rows whose shards are still to be deleted.", condemned),
         _plain("metadata_waits_s", "How long its writer has waited for its turn.", store.log.waits_s()),
+        _plain(
+            "snapshot_age_s", "Since the newest snapshot; since 1970 without one.", _snapshot_age_s(store)
+        ),
         *_of_nodes(store.blobs.fleet),
         *_of_jobs(jobs),
     ]
+
+
+def _snapshot_age_s(store: Store) -> float:
+    return (store.clock_us() - newest_snapshot_us(store)) // 1_000_000
 
 
 def _plain(name: str, says: str, value: float) -> Gauge:

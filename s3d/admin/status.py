@@ -3,6 +3,7 @@
 from typing import Any
 
 from s3d.admin.holders import stopped_holders
+from s3d.metadata import snapshot_files
 from s3d.metadata.rows import JobRow, NodeRow
 from s3d.operations.call import Store
 from shardd.contract.blobs import NodeId
@@ -34,10 +35,25 @@ def cluster_status(store: Store) -> dict[str, Any]:
 
 
 def _metadata(store: Store) -> dict[str, Any]:
-    """How long its writer has waited for its turn, and which stopped processes may have taken it along."""
+    """How long its writer has waited, which stopped processes may have taken its turn along, and the newest snapshot.
+
+    `snapshot_late`: it is older than two intervals, or there is none.
+    """
     waits_s = store.log.waits_s()
     stopped = stopped_holders(store.cluster.metadata.path) if waits_s > STANDS_STILL_S else []
-    return {"waits_s": round(waits_s, 3), "stopped": stopped}
+    snapshot_us = newest_snapshot_us(store)
+    late = store.clock_us() - snapshot_us > 2e6 * store.cluster.metadata.snapshot_interval_s
+    return {
+        "waits_s": round(waits_s, 3),
+        "stopped": stopped,
+        "snapshot_us": snapshot_us,
+        "snapshot_late": late,
+    }
+
+
+def newest_snapshot_us(store: Store) -> int:
+    """When the newest snapshot on this machine was made; 0 where there is none."""
+    return snapshot_files.newest_us(node.path / snapshot_files.FOLDER for node in store.cluster.nodes)
 
 
 def _address(node: NodeRow) -> dict[str, Any]:

@@ -77,8 +77,7 @@ def run_restore(cluster: Cluster, arguments: argparse.Namespace) -> None:
                 raise
             print(f"{path} is passed over: {error}")
             continue
-        made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(head.made_us / 1e6))
-        print(f"{path}: the metadata as it was at {made}, up to command {head.index}")
+        print(f"{path}: the metadata as it was at {tables.moment(head.made_us)}, up to command {head.index}")
         return
     raise NoSnapshotError(
         "no node has a whole snapshot; s3ctl salvage makes the metadata from the shards alone"

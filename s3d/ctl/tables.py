@@ -1,5 +1,6 @@
 """Owns what a terminal shows of a cluster: tables, sizes and times for people; programs take the JSON."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ def size(count_bytes: float) -> str:
             break
         count_bytes /= 1024
     return f"{count_bytes:.0f} {unit}" if unit == "B" or count_bytes >= 100 else f"{count_bytes:.1f} {unit}"
+
+
+def moment(time_us: int) -> str:
+    """A time (us since 1970) as people read it; "never" for 0."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_us / 1e6)) if time_us else "never"
 
 
 def show_status(status: Mapping[str, Any]) -> None:
@@ -41,6 +47,10 @@ def show_status(status: Mapping[str, Any]) -> None:
             console.print(
                 f"[yellow]node {node['id']}: {node['quarantined']} damaged records, to be made anew"
             )
+    if metadata["snapshot_late"]:
+        console.print(f"[red]the newest snapshot of the metadata is of {moment(metadata['snapshot_us'])}")
+    else:
+        console.print(f"newest snapshot of the metadata: {moment(metadata['snapshot_us'])}", highlight=False)
     for job in status["jobs"]:
         if not job["finished"]:
             console.print(progress(job), highlight=False)

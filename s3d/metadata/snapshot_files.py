@@ -41,6 +41,11 @@ def stored(folders: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
 
 
+def newest_us(folders: Iterable[Path]) -> int:
+    """When the newest snapshot of all folders was made, us since 1970; 0 where there is none."""
+    return max(map(made_us, stored(folders)), default=0)
+
+
 def made_us(path: Path) -> int:
     """When a snapshot was made, us since 1970, as its name says; 0 where it says nothing."""
     number = path.name.partition("-")[0]

@@ -11,6 +11,7 @@ import pytest
 
 from s3d.admin.counters import Counters
 from s3d.admin.pages import Pages
+from s3d.metadata import snapshot_files
 from s3d.metadata.commands import SaveJob
 from s3d.metadata.rows import JobRow
 from shardd.contract.blobs import new_blob_id
@@ -156,6 +157,25 @@ async def test_metrics_tell_how_far_jobs_are_until_they_end(live: Live) -> None:
         'stopped{job="repair"} 0',
     ]
     assert {"quoin_metadata_waits_s 0", "quoin_quarantined_records 0"} <= set(page)
+
+
+async def test_the_age_of_the_newest_snapshot_is_told(live: Live) -> None:
+    async def told() -> tuple[int, bool]:
+        metadata = json.loads((await live.ok("GET", "/-/admin/status")).body)["metadata"]
+        return metadata["snapshot_us"], metadata["snapshot_late"]
+
+    assert await told() == (0, True)
+    made_us = live.store.clock_us()
+    with live.store.state.view() as view:
+        for age_us in (5_000_000, 0):
+            folder = live.store.cluster.nodes[0].path / snapshot_files.FOLDER
+            snapshot_files.save(view, [folder], now_us=made_us - age_us, rest=lambda: None)
+    live.clock[0] += 7_000
+    page = (await live.ask("GET", "/-/metrics", key="")).body.decode()
+    assert "\nquoin_snapshot_age_s 7000\n" in page
+    assert await told() == (made_us, False)
+    live.clock[0] += 300
+    assert await told() == (made_us, True)
 
 
 async def test_status_is_for_administrators(live: Live) -> None:

@@ -24,7 +24,7 @@ port = 1
 s3_port = 2
 path = "node"
 """
-METADATA = {"waits_s": 0.0, "stopped": []}
+METADATA = {"waits_s": 0.0, "stopped": [], "snapshot_us": 86_400_000_000, "snapshot_late": False}
 Output = pytest.CaptureFixture[str]
 
 
@@ -190,6 +190,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     assert "waits since 7 s; stopped with it open: process 4711" in lines[6]
     assert lines[7:] == [
         "node 1: 2 damaged records, to be made anew",
+        "newest snapshot of the metadata: 1970-01-02 00:00:00 UTC",
         "reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left",
         "rebalance: 5 of 7, 2 shards moved, 1.5 MB/s, 4 s left",
     ]
