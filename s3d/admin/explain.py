@@ -16,6 +16,9 @@ from shardd.contract.bucket_names import valid_bucket_name
 
 BLOBS_MAX: Final = 1_000  # in one answer; of more parts, `blobs_left_out` says how many
 BLOBS_AT_ONCE: Final = 8
+_DELETED: Final = (
+    "It was deleted: its newest version is a delete marker. The older ones are asked for by their ids."
+)
 _CODEC_NAMES: Final = {number: name for name, number in CODECS.items()}
 
 Json = dict[str, Any]
@@ -36,7 +39,10 @@ async def explain(store: Store, query: Mapping[str, str]) -> Json:
             raise S3Error("NoSuchBucket", BucketName=bucket[:64])
         version = view.find(row.incarnation, key.encode(), query.get("version", ""))
         if version is None:
-            raise S3Error("NoSuchKey", Key=key)
+            newest = next(view.versions(row.incarnation, key.encode()), None)
+            raise S3Error(
+                "NoSuchKey", _DELETED if newest is not None and newest.delete_marker else "", Key=key
+            )
         if version.delete_marker:
             raise S3Error("MethodNotAllowed", "It is a delete marker, which has no bytes.", Key=key)
         slices = view.slices(version)
