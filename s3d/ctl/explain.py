@@ -44,14 +44,23 @@ def show(facts: Mapping[str, Any]) -> None:
     console.print(
         f"{name}: {tables.size(facts['size'])}, ETag {facts['etag']}", markup=False, highlight=False
     )
-    losses = facts["losses"]
-    if losses < 0:
-        console.print("[red]it cannot be read as it is: too few shards are there")
-    else:
-        console.print(f"it survives the loss of any {losses} more node{'' if losses == 1 else 's'}")
+    console.print(_verdict(facts))
+    if any(blob.get("awaits_repair") for blob in facts["blobs"]):
+        console.print("[yellow]it awaits repair")
     console.print(_table(facts))
     if facts["blobs_left_out"]:
         console.print(f"[yellow]{facts['blobs_left_out']} more parts were not looked at")
+
+
+def _verdict(facts: Mapping[str, Any]) -> str:
+    """How many nodes it survives; where none, whether those that are away would be enough."""
+    losses = facts["losses"]
+    if losses >= 0:
+        return f"it survives the loss of any {losses} more node{'' if losses == 1 else 's'}"
+    for blob in facts["blobs"]:
+        if sum(shard["state"] in ("ok", "unreachable") for shard in blob["shards"]) < blob.get("k", 1):
+            return "[red]it cannot be read: too few shards are left, those of nodes that are away counted in"
+    return "[red]it cannot be read now: start the nodes whose shards are unreachable"
 
 
 def _table(facts: Mapping[str, Any]) -> Table:

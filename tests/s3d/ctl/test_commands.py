@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from s3d.access import administrator
-from s3d.ctl import tables
+from s3d.ctl import explain, tables
 from s3d.ctl.__main__ import main
 from shardd.contract.cluster import AuthConfig
 from shardd.contract.cluster_file import load
@@ -209,6 +209,22 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
 )
 def test_sizes_are_read_by_people(count: int, shown: str) -> None:
     assert tables.size(count) == shown
+
+
+def test_an_object_that_cannot_be_read_is_lost_or_waits_for_nodes(capsys: Output) -> None:
+    def told(losses: int, *states: str, repair: bool = False) -> str:
+        places = [{"shard": n, "node": n + 1, "generation": 1, "stored_bytes": 1} for n in range(len(states))]
+        shards = [place | {"state": state} for place, state in zip(places, states, strict=True)]
+        blob = {"part": 1, "blob": "01a1", "codec": "isal", "k": 2, "m": 1, "shards": shards}
+        facts = {"bucket": "b", "key": "k", "size": 2, "etag": "e", "blobs_left_out": 0, "losses": losses}
+        explain.show(facts | {"blobs": [blob | {"awaits_repair": repair}]})
+        return capsys.readouterr().out
+
+    assert "survives the loss of any 1 more node\n" in told(1, "ok", "ok", "ok")
+    waits = told(-1, "ok", "missing", "unreachable", repair=True)
+    assert "start the nodes" in waits and "awaits repair" in waits
+    lost = told(-1, "ok", "missing", "missing")
+    assert "too few shards are left" in lost and "awaits repair" not in lost
 
 
 def test_orders_about_nodes_carry_what_the_file_says(
