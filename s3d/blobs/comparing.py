@@ -26,6 +26,20 @@ class Findings:
     unnamed: Mapping[bytes, Places]
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What may have put shards that no row names yet: uploads begun from `since_ms` on, and moves where one `moves`."""
+
+    since_ms: int
+    moves: bool = False
+
+    def may_name(self, blob: bytes, row: BlobRow | None, generation: int) -> bool:
+        """Whether a row may name such a shard soon. A move puts the next generation; repair has filed its blob."""
+        if row is None:
+            return begun_ms(blob) >= self.since_ms
+        return bool(row.filed) or (self.moves and generation >= row.next_generation)
+
+
 def stretch(lines: Sequence[Line], rows: Sequence[bytes], *, lines_max: int, rows_max: int) -> bytes:
     """Up to which blob two pages that begin behind the same blob tell of everything; END where both are the last.
 
@@ -37,12 +51,11 @@ def stretch(lines: Sequence[Line], rows: Sequence[bytes], *, lines_max: int, row
 
 
 def compare(
-    node: NodeId, lines: Iterable[Line], rows: Mapping[bytes, BlobRow], *, stop: bytes, begun_before_ms: int
+    node: NodeId, lines: Iterable[Line], rows: Mapping[bytes, BlobRow], *, stop: bytes, under_way: UnderWay
 ) -> Findings:
     """Hold what the node listed against the rows, both up to the blob `stop`.
 
-    A blob without a row is left alone where it was begun later than `begun_before_ms` (ms since 1970, which its UUIDv7
-    tells): its upload may be under way. So are the places of a blob that is filed for repair, which may be moving it.
+    What is `under_way` is left alone; a later pass meets what it leaves behind.
     """
     there = {(line[0], line[1]): line for line in lines if line[0] <= stop}
     named = {
@@ -54,9 +67,9 @@ def compare(
     missing = [place for place, generation in named.items() if not _has(there.get(place), generation)]
     unnamed: dict[bytes, Places] = {}
     for blob, shard in sorted(there.keys() - named.keys()):
-        row = rows.get(blob)
-        if begun_ms(blob) < begun_before_ms if row is None else not row.filed:
-            unnamed[blob] = (*unnamed.get(blob, ()), (int(node), shard, there[blob, shard][2]))
+        generation = there[blob, shard][2]
+        if not under_way.may_name(blob, rows.get(blob), generation):
+            unnamed[blob] = (*unnamed.get(blob, ()), (int(node), shard, generation))
     return Findings(tuple(missing), unnamed)
 
 

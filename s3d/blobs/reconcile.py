@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
-from s3d.blobs.comparing import END, Place, compare, is_whole, stretch
+from s3d.blobs.comparing import END, Place, UnderWay, compare, is_whole, stretch
 from s3d.blobs.lease import Lease
+from s3d.blobs.rebalance import JOB as REBALANCE
 from s3d.blobs.states import States
 from s3d.metadata.commands import Command, CondemnUnnamed, MarkDegraded, SaveJob
 from s3d.metadata.fields import Places
@@ -145,11 +146,11 @@ class Reconciler:
             after = job.cursor + b"\xff" if job.cursor else b""
             listed = (await self._fleet.list(node, after, PAGE_ROWS, deadline_s=DEADLINE_S)).shards
             started_s = loop.time()
-            rows, damaged = self._rows(job.cursor)
+            rows, damaged, moves = self._rows(job.cursor)
             stop = stretch(listed, list(rows), lines_max=PAGE_ROWS, rows_max=PAGE_ROWS)
-            oldest_ms = (self._now_us() - self._upload_life_us) // 1_000
+            under_way = UnderWay((self._now_us() - self._upload_life_us) // 1_000, moves)
             known = [line for line in listed if line[0] not in damaged]
-            findings = compare(node, known, rows, stop=stop, begun_before_ms=oldest_ms)
+            findings = compare(node, known, rows, stop=stop, under_way=under_way)
             looked_s = loop.time() - started_s
             missing = await self._confirm(node, findings.missing, rows)
             await self._file(missing, findings.unnamed if settled else {})
@@ -169,8 +170,11 @@ class Reconciler:
             await asyncio.sleep(looked_s * REST_TURNS)
         self.counters.passes += job.finished
 
-    def _rows(self, after: bytes) -> tuple[dict[bytes, BlobRow], set[bytes]]:
-        """A page of blobs, and those on the way whose rows are damaged: nobody knows what these name, so it stays."""
+    def _rows(self, after: bytes) -> tuple[dict[bytes, BlobRow], set[bytes], bool]:
+        """A page of blobs, those on the way whose rows are damaged, and whether somebody moves shards.
+
+        Nobody knows what damaged rows name, so it stays.
+        """
         damaged: set[bytes] = set()
 
         def pass_over(blob: bytes, fault: RowError) -> None:
@@ -178,7 +182,8 @@ class Reconciler:
             log.warning("what nodes have of blob %s is left as it is: %s", blob.hex(), fault)
 
         with self._states.view() as view:
-            return dict(islice(view.blobs(after, damaged=pass_over), PAGE_ROWS)), damaged
+            rows, lease = dict(islice(view.blobs(after, damaged=pass_over), PAGE_ROWS)), view.lease(REBALANCE)
+        return rows, damaged, lease is not None and lease.holds(self._now_us())
 
     async def _confirm(
         self, node: NodeId, missing: Sequence[Place], rows: Mapping[bytes, BlobRow]

@@ -1,6 +1,6 @@
 """Owns the proof of the comparison of a node's list with the rows: what is missing, what no row names."""
 
-from s3d.blobs.comparing import END, Line, compare, is_whole, stretch
+from s3d.blobs.comparing import END, Line, UnderWay, compare, is_whole, stretch
 from s3d.metadata.rows import BlobRow
 from shardd.contract.blobs import NodeId
 from shardd.contract.messages import Stat
@@ -23,22 +23,32 @@ def line(n: int, shard: int, generation: int = 0, *, complete: bool = True, begu
 def test_what_a_row_places_on_the_node_must_be_there_whole_and_of_its_generation_or_a_later_one() -> None:
     rows = {blob(n): row((1, 0), (2, 3)) for n in range(1, 7)}
     lines = [line(1, 1, 3), line(2, 1, 4), line(3, 1, 2), line(4, 1, 3, complete=False), line(5, 0, 3)]
-    found = compare(NODE, lines, rows, stop=END, begun_before_ms=0)
+    found = compare(NODE, lines, rows, stop=END, under_way=UnderWay(0))
     assert found.missing == ((blob(3), 1), (blob(4), 1), (blob(5), 1), (blob(6), 1))
     assert found.unnamed == {blob(5): ((2, 0, 3),)}, "that shard belongs to node 1"
 
 
 def test_nothing_is_said_of_what_is_behind_the_stretch() -> None:
     rows = {blob(n): row((2, 0), (1, 0)) for n in (1, 2, 3)}
-    found = compare(NODE, [line(3, 1)], rows, stop=blob(2), begun_before_ms=0)
+    found = compare(NODE, [line(3, 1)], rows, stop=blob(2), under_way=UnderWay(0))
     assert found.missing == ((blob(1), 0), (blob(2), 0)) and not found.unnamed
 
 
 def test_what_no_row_names_is_left_alone_while_its_upload_or_its_repair_may_be_under_way() -> None:
     rows = {blob(1): row((1, 0), (3, 0), filed=2)}
     lines = [line(1, 0, 1), line(8, 0, begun_ms=5), line(9, 1, begun_ms=6)]
-    found = compare(NODE, lines, rows, stop=END, begun_before_ms=6)
+    found = compare(NODE, lines, rows, stop=END, under_way=UnderWay(6))
     assert found.unnamed == {blob(8): ((2, 0, 0),)}
+
+
+def test_what_a_move_may_have_put_is_left_alone_while_somebody_moves_shards() -> None:
+    """A row's generations are 3 at most: a move puts 4, or more where deletes stand in its way."""
+    rows = {blob(1): row((1, 3), (3, 2))}
+    lines = [line(1, 0, 5), line(1, 1, 4), line(1, 2, 3)]
+    now = compare(NODE, lines, rows, stop=END, under_way=UnderWay(0, moves=True))
+    assert now.unnamed == {blob(1): ((2, 2, 3),)}, "moved away earlier, or never named"
+    later = compare(NODE, lines, rows, stop=END, under_way=UnderWay(0))
+    assert later.unnamed == {blob(1): ((2, 0, 5), (2, 1, 4), (2, 2, 3))}
 
 
 def test_two_pages_tell_of_everything_up_to_the_nearer_end() -> None:

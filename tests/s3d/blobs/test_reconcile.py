@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from s3d.blobs.reconcile import DAY_US, Reconciler, due, is_settled
@@ -83,6 +84,7 @@ def test_a_pass_is_due_for_a_new_life_for_damage_and_weekly() -> None:
     assert owed(whole, status(life=b"m" * 16, losses=2), 30) is not None
     assert owed(half, status(life=b"m" * 16), 30) == owed(None, status(life=b"m" * 16), 30)
     assert owed(whole, status(losses=2), 10 + PERIOD_US) is not None
+    assert owed(whole, status(losses=2), 9) is not None, "the clock was ahead"
 
 
 async def test_a_wiped_node_is_filled_again_without_any_read(five: Reconciled) -> None:
@@ -227,3 +229,23 @@ async def test_a_damaged_row_keeps_the_shards_of_its_blob_and_stops_nothing_else
     assert five.reconciler.counters.missing_shards == 3
     assert five.reconciler.counters.unnamed_shards == 0
     assert cluster.shards() == 4 * 4
+
+
+async def test_what_a_move_is_putting_is_not_taken_for_left_over(five: Reconciled) -> None:
+    """While somebody moves shards it stays, though no row names it yet; once nobody does, it is left over."""
+    cluster = five.cluster
+    stored = await cluster.put("key", bytes(10))
+    (home, generation), (target, _) = stored.row.shards[:2]
+    message, data = cluster.store.nodes[NodeId(home)].stored[stored.blob, 0][0]
+    copy = msgspec.structs.replace(message, generation=generation + 1)
+    await cluster.store.nodes[NodeId(target)].put(copy, [data], deadline_s=1)
+    cluster.now_us += PERIOD_US + int(UPLOAD_LIFE_S * 1e6)
+    moving = cluster.lease("rebalance", bytes(16))
+    assert await moving.hold()
+    await five.reconciler.round()
+    assert (five.reconciler.counters.passes, five.reconciler.counters.unnamed_shards) == (5, 0)
+    await moving.give_up()
+    cluster.now_us += PERIOD_US
+    await five.reconciler.round()
+    assert (five.reconciler.counters.passes, five.reconciler.counters.unnamed_shards) == (10, 1)
+    assert cluster.row(stored).shards == stored.row.shards and cluster.degraded() == 0
