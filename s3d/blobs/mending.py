@@ -1,7 +1,7 @@
 """Owns the mending of one degraded blob: plan purely, then read or rebuild its shards and put them in place."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from s3d.blobs.coding import column
@@ -12,6 +12,7 @@ from s3d.blobs.pace import Pace
 from s3d.blobs.resources import Resources
 from s3d.metadata.rows import BlobRow
 from s3d.placement.durability import NOWHERE, settle, settled
+from s3d.placement.ring import Ring, apart
 from s3d.placement.stripes import Layout
 from s3d.shards.fleet import Extent
 from shardd.contract.blobs import EXTENT_UNITS_MAX, BlobId, NodeId
@@ -47,16 +48,18 @@ def plan(
     row: BlobRow,
     *,
     suspects: Collection[int],
-    walk: Sequence[NodeId],
+    ring: Ring,
     writable: Collection[NodeId],
 ) -> Mending | None:
     """How to mend a blob on the nodes that are `writable` now; None where that would change nothing.
 
-    Suspects are put again where they are. Missing and doubled shards go to nodes of their own: to those of `walk`
-    (all nodes, in the blob's order) that are writable first. Nodes that are down are waited for.
+    Suspects are put again where they are. Missing and doubled shards go to nodes of their own: to those that are
+    writable first, among them to zones that have fewest of the blob, then in the blob's order. Nodes that are down are
+    waited for.
     """
     nodes = [NodeId(node) for node, _ in row.shards]
-    target = settle(nodes, sorted(walk, key=lambda node: node not in writable))
+    held_first = sorted(ring.walk(blob), key=lambda node: (node not in nodes, node not in writable))
+    target = settle(nodes, sorted(apart(held_first, ring.zones), key=lambda node: node not in writable))
     wanted = {
         shard: node
         for shard, node in enumerate(target)

@@ -183,7 +183,7 @@ class Rebalancer:
             newcomers = {member.node for member in members if member.joined_us > made_us}
             if not newcomers and all(node in active for node, _ in row.shards):
                 continue
-            wanted = moves(row, walk=ring.walk(blob), newcomers=newcomers)
+            wanted = moves(BlobId(blob), row, ring=ring, newcomers=newcomers)
             now = {} if row.filed else {shard: node for shard, node in wanted.items() if node in writable}
             waiting += len(now) < len(wanted)
             if now:

@@ -183,8 +183,8 @@ class Repairer:
                     continue
                 if row is None:
                     continue
-                walk = self._ring.walk(blob)
-                mending = plan(BlobId(blob), row, suspects=degraded.suspects, walk=walk, writable=writable)
+                suspects = degraded.suspects
+                mending = plan(BlobId(blob), row, suspects=suspects, ring=self._ring, writable=writable)
                 if mending is not None:
                     page.append(mending)
         return page, rows[-1][0] if len(rows) == PAGE_ROWS else b""

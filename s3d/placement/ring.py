@@ -3,7 +3,7 @@
 from array import array
 from bisect import bisect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 
@@ -32,18 +32,21 @@ class Ring:
     """
 
     def __init__(self, nodes: Sequence[NodeConfig]) -> None:
-        self._ids = [node.id for node in nodes]
-        zones = {node.id: node.zone for node in nodes}
+        self._ids = ids = [node.id for node in nodes]
+        # A node without a zone is a zone of its own.
+        self.zones = zones = {node.id: node.zone or f"node-{node.id}" for node in nodes}
         named = {f"node-{node.id}": index for index, node in enumerate(nodes)}
         points = HashRing(list(named), hash_fn=hash_key, vnodes=VIRTUAL_NODES).get_points()
         self._positions = array("Q", (position for position, _ in points))
         self._owners = array("H", (named[name] for _, name in points))
-        self._order = lru_cache(_ORDERS_CACHED)(lambda indices: self._apart(indices, zones))
+        self._order = lru_cache(_ORDERS_CACHED)(
+            lambda indices: apart([ids[index] for index in indices], zones)
+        )
 
     def adopt(self, other: "Ring") -> None:
         """Be as `other` from now on. To make one takes a while; this takes none, so that no walk sees half of it."""
         self._ids, self._positions, self._owners = other._ids, other._positions, other._owners
-        self._order = other._order
+        self._order, self.zones = other._order, other.zones
 
     def walk(self, key: bytes) -> list[NodeId]:
         """All nodes in the order in which they hold the shards of `key`: shard i at home on the i-th.
@@ -60,16 +63,14 @@ class Ring:
             place += 1
         return list(self._order(tuple(seen)))
 
-    def _apart(self, indices: tuple[int, ...], zones: dict[NodeId, str]) -> tuple[NodeId, ...]:
-        """Ring order, or the nearest order to it that keeps the nodes of one named zone apart."""
-        nodes = [self._ids[index] for index in indices]
-        if not any(zones.values()):
-            return tuple(nodes)
-        used: Counter[str] = Counter()
-        rounds: list[tuple[int, int]] = []
-        for place, node in enumerate(nodes):
-            # A node without a zone is a zone of its own.
-            zone = zones[node] or f"node-{node}"
-            rounds.append((used[zone], place))
-            used[zone] += 1
-        return tuple(nodes[place] for _, place in sorted(rounds))
+
+def apart(nodes: Sequence[NodeId], zones: Mapping[NodeId, str]) -> tuple[NodeId, ...]:
+    """The order nearest to that of `nodes` in which no zone comes again before every other that has nodes left came."""
+    if len(set(zones.values())) == len(zones):
+        return tuple(nodes)
+    used: Counter[str] = Counter()
+    rounds: list[tuple[int, int]] = []
+    for place, node in enumerate(nodes):
+        rounds.append((used[zones[node]], place))
+        used[zones[node]] += 1
+    return tuple(nodes[place] for _, place in sorted(rounds))

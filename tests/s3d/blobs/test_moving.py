@@ -31,10 +31,10 @@ def test_a_node_that_joins_takes_its_part_and_no_other_shard_moves(before: int, 
     for number in range(BLOBS):
         row = place(old.walk(b"bucket/%d" % number), width)
         blob = new_blob_id(number)
-        made = moves(row, walk=new.walk(blob), newcomers={last})
+        made = moves(blob, row, ring=new, newcomers={last})
         assert set(made.values()) <= {last}
         taken.update(row.shards[shard][0] for shard in made)
-        assert not moves(moved(row, made), walk=new.walk(blob), newcomers={last}), "it moves on and on"
+        assert not moves(blob, moved(row, made), ring=new, newcomers={last}), "it moves on and on"
     share = taken.total() / (BLOBS * width)
     assert share == pytest.approx(1 / (before + 1), rel=0.1)
     assert max(taken.values()) < 1.5 * taken.total() / before, (
@@ -48,7 +48,7 @@ def test_a_node_that_leaves_gives_up_all_it_has_to_all_others(before: int, width
     taken = Counter[int]()
     for number in range(BLOBS):
         row = place(old.walk(b"bucket/%d" % number), width)
-        made = moves(row, walk=active.walk(new_blob_id(number)), newcomers=())
+        made = moves(new_blob_id(number), row, ring=active, newcomers=())
         assert set(made) == {shard for shard, (node, _) in enumerate(row.shards) if node == before}
         moved(row, made)
         taken.update(made.values())
@@ -60,13 +60,12 @@ def test_nothing_moves_where_nobody_came_or_went() -> None:
     five: Ring = ring(5)
     for number in range(100):
         row = place(five.walk(b"bucket/%d" % number), 5)
-        assert not moves(row, walk=five.walk(new_blob_id(number)), newcomers=())
+        assert not moves(new_blob_id(number), row, ring=five, newcomers=())
 
 
 def test_as_many_nodes_as_shards_give_a_leaving_one_no_place() -> None:
     row = place(ring(5).walk(b"key"), 5)
-    four = ring(4).walk(b"blob")
-    assert not moves(row, walk=four, newcomers=())
+    assert not moves(new_blob_id(1), row, ring=ring(4), newcomers=())
 
 
 def test_two_nodes_that_join_take_two_shards_in_turn() -> None:
@@ -75,7 +74,7 @@ def test_two_nodes_that_join_take_two_shards_in_turn() -> None:
         del before
         newcomers = {NodeId(node) for node in range(6, after + 1)}
         rows = {
-            blob: moved(row, moves(row, walk=ring(after).walk(blob), newcomers=newcomers))
+            blob: moved(row, moves(blob, row, ring=ring(after), newcomers=newcomers))
             for blob, row in rows.items()
         }
     load = Counter(node for row in rows.values() for node, _ in row.shards)
