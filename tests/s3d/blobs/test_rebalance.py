@@ -56,12 +56,14 @@ def test_a_pass_that_left_nothing_was_the_last_and_one_that_did_is_followed_by_a
     assert due(replace(job, finished=True), JOINED, NOW_US + DRAINED_AGAIN_US) is None
     assert due(job, JOINED, NOW_US + AGAIN_US - 1) is None
     assert due(job, JOINED, NOW_US + AGAIN_US) == job
+    assert due(job, JOINED, NOW_US - 1) == job, "the clock was ahead"
 
 
 def test_while_a_node_is_drained_late_uploads_are_looked_for() -> None:
     job = replace(begun(DRAINED), finished=True)
     assert due(job, DRAINED, NOW_US + DRAINED_AGAIN_US - 1) is None
     assert due(job, DRAINED, NOW_US + DRAINED_AGAIN_US) is not None
+    assert due(job, DRAINED, NOW_US - 1) is not None
 
 
 def test_what_an_operator_stopped_is_not_done_whatever_changes() -> None:
