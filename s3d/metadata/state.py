@@ -189,7 +189,7 @@ class State:
                 max_dbs=DATABASES_MAX,
                 max_readers=READERS_MAX,
                 max_spare_txns=SPARE_VIEWS_MAX,
-                readahead=False,
+                readahead=True,  # a page of a list that is not in memory is one read, not one for each 30 of its keys
                 mode=0o600,
             )
             environment.reader_check()

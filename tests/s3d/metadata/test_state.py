@@ -1,6 +1,7 @@
 """Owns the proof of state.py: views that stay as they are, commits that last, damage that is found."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -110,6 +111,26 @@ def test_what_was_committed_is_there_when_it_is_opened_again(folder: Path) -> No
     with state.view() as view:
         assert dump(view.reads) == written
     state.close()
+
+
+def test_a_page_of_a_list_that_is_not_in_memory_takes_few_reads(folder: Path) -> None:
+    state = State.open(folder, MAP_SIZE)
+    with state.write() as writes:
+        story = Story(writes)
+        bucket = story.bucket()
+        for number in range(2_000):
+            story.put(b"key-%08d" % number)
+    state.close()
+    with (folder / "data.mdb").open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    state = State.open(folder, MAP_SIZE)
+    with state.view() as view:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+        page = list_objects(view, Query(bucket.incarnation), after=b"key-%08d" % 500)
+        reads = resource.getrusage(resource.RUSAGE_SELF).ru_majflt - before
+    state.close()
+    print(f"{reads} reads for {len(page.entries)} keys")
+    assert len(page.entries) == 1_000 and reads <= 15
 
 
 def test_a_state_that_is_full_says_so_and_stays_whole(folder: Path) -> None:
