@@ -7,6 +7,7 @@ Nothing is appended to a segment that recovery found, so no block that may have 
 """
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable
 
@@ -143,7 +144,7 @@ def _replay(segment: Segment, index: Index, *, newest: bool) -> None:
     size = segment.file.size()
     start = max(stats.scanned_to, BLOCK_SIZE)
     if size > start:
-        tail = _enter_records(segment, index, start, size)
+        tail = _enter_records(segment, index, start, size, newest=newest)
         end = _cut(segment, tail, size, newest=newest)
         # What was read may be in the page cache or the disk's only: it is answered from, so it must be durable.
         segment.file.datasync()
@@ -153,9 +154,10 @@ def _replay(segment: Segment, index: Index, *, newest: bool) -> None:
         index.totals.losses += rotten
 
 
-def _enter_records(segment: Segment, index: Index, start: int, size: int) -> _Tail:
+def _enter_records(segment: Segment, index: Index, start: int, size: int, *, newest: bool) -> _Tail:
     tail = _Tail(start, start, [])
-    for found in segment.scan(start, size):
+    # In the newest one a block that the disk does not give back could be taken for the end, and cut.
+    for found in segment.scan(start, size, over_bad_blocks=not newest):
         if isinstance(found, Gap):
             tail.gaps.append(found)
             continue
@@ -187,7 +189,12 @@ def _cut(segment: Segment, tail: _Tail, size: int, *, newest: bool) -> int:
 def _is_zero(segment: Segment, gap: Gap) -> bool:
     at = gap.start
     while at < gap.stop:
-        data = segment.file.read(min(SCAN_WINDOW, gap.stop - at), at)
+        try:
+            data = segment.file.read(min(SCAN_WINDOW, gap.stop - at), at)
+        except OSError as fault:
+            if fault.errno != errno.EIO:
+                raise
+            return False  # nobody knows, so it stays
         if not data:
             return True
         if data.count(0) != len(data):

@@ -1,15 +1,17 @@
 """Owns T-B1, T-B3 and T-B4 for the engine: flipped bytes, moved records, strange files; never a wrong byte."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shardd.contract.blobs import NodeId, crc32c
-from shardd.contract.errors import ShardCorruptError, ShardNotFoundError
+from shardd.contract.errors import ShardCorruptError, ShardNotFoundError, StorageFailedError
 from shardd.engine.record import BLOCK_SIZE, Origin, UnsupportedFormatError, decode_header
 from shardd.engine.segment import Gap, Segment
 from shardd.engine.store import Delete, ShardStore
+from tests.shardd.engine.faulty import FaultyFilesystem
 from tests.shardd.engine.shards import (
     CLUSTER,
     NODE,
@@ -279,3 +281,27 @@ def test_bytes_of_a_client_that_look_like_a_record_are_no_record(tmp_path: Path)
     assert [item.record.blob for item in found] == [blob(1)]
     assert decode_header(forged, seed=_origin(store).seed).offset == offset
     store.close()
+
+
+def test_a_start_without_an_index_goes_on_past_a_block_that_the_disk_does_not_give_back(
+    tmp_path: Path,
+) -> None:
+    store = open_store(tmp_path)
+    for number in range(20):
+        commit(store, put(number, content(40_000, number)))
+    store.close()
+    *older, newest = segment_files(tmp_path)
+    disk = FaultyFilesystem()
+    disk.bad_block = range(50 * BLOCK_SIZE, 51 * BLOCK_SIZE)
+    assert newest.stat().st_size < disk.bad_block.start < min(path.stat().st_size for path in older)
+    shutil.rmtree(tmp_path / "index")
+    store = open_store(tmp_path, filesystem=disk)
+    status = store.status(NOW_US)
+    assert (status.quarantined, status.shards) == (len(older), 20 - len(older)), "the rest is there"
+    store.close()
+    disk.bad_block = range(2 * BLOCK_SIZE, 3 * BLOCK_SIZE)
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(
+        StorageFailedError, match="bad block"
+    ):  # in the newest it could be taken for a torn tail
+        open_store(tmp_path, filesystem=disk)
