@@ -7,7 +7,7 @@
     uploads            incarnation 8 | key 0 0 | upload        degraded    survivors 1 | blob 16
     parts              upload 0 | number 2                     condemned   due 8 | blob 16 | index 8 | ordinal 4
     nodes              node 4                                  applied     "applied"
-    leases, jobs       name of the job
+    leases, jobs       name of the job                         condemned_blobs   blob 16
 
 Integers are big endian, so byte order is their order; a sequence is inverted where the newest comes first. In `key
 0 0` a zero byte of the key is written 0 255: no such key is the beginning of another, and their order is the keys'.
