@@ -36,6 +36,15 @@ def mortal(request: pytest.FixtureRequest, module_folder: Path) -> Iterator[Clus
         yield store
 
 
+@pytest.fixture(autouse=True)
+def all_run(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A drill that failed leaves no node of its module's store down for the next."""
+    store = request.getfixturevalue("mortal") if "mortal" in request.fixturenames else None
+    yield
+    if store is not None:
+        store.start_all()
+
+
 @pytest.fixture(scope="session")
 def administrator(shared_cluster: Cluster) -> Credentials:
     """The administrator's key of the shared store."""
