@@ -23,6 +23,9 @@ from shardd.contract.messages import PutExtent
 FIRST_GENERATION = 1
 WINDOWS_IN_FLIGHT_MAX = 2
 REPLACEMENTS_MAX = 2  # how often shards that were given up are put on other nodes, before a write is refused
+REPLACED_WITHIN_S = (
+    45.0  # a large blob takes long, and its client, which waits for the answer, has 60 s of patience
+)
 INLINE_BYTES_MAX = 65_536  # to code so little costs less than a hop to a coding thread and back
 
 
@@ -116,16 +119,15 @@ class BlobWriter:
     async def finish(self, identity: bytes) -> StoredBlob:
         """Send the last window with the blob's `identity`, wait for every shard, decide.
 
-        Raises NotEnoughShardsError where too few shards are durable.
+        Raises NotEnoughShardsError where too few shards are durable, or could not be put elsewhere in time.
         """
         await self.drain()
         assert self._last is not None
         last = dict(enumerate(self._last))
         await self._send(last, self._extent, identity=identity)
         await self._landed(0)
-        while not self._acknowledged and self._replacements < REPLACEMENTS_MAX:
-            self._require_hope()
-            await self._replace(last, identity)
+        if not self._acknowledged:
+            await self._replace_all(last, identity)
         self._let_go()
         self._require()
         return self._stored()
@@ -264,6 +266,15 @@ class BlobWriter:
             if error is not None:
                 self._nodes[shard] = NOWHERE
                 self._refused_as_full |= isinstance(error, StorageFullError)
+
+    async def _replace_all(self, last: Mapping[int, Column], identity: bytes) -> None:
+        try:
+            async with asyncio.timeout(REPLACED_WITHIN_S):
+                while not self._acknowledged and self._replacements < REPLACEMENTS_MAX:
+                    self._require_hope()
+                    await self._replace(last, identity)
+        except TimeoutError:
+            raise NotEnoughShardsError("shards of nodes that failed were not put elsewhere in time") from None
 
     async def _replace(self, last: Mapping[int, Column], identity: bytes) -> None:
         """Put the shards that were given up on nodes that did not fail: their last extent is here."""

@@ -187,6 +187,43 @@ async def test_when_those_that_are_to_take_over_fail_too_it_is_too_few(
     assert five.blobs.resources.uploads.used == 0
 
 
+async def test_what_is_not_put_elsewhere_in_time_is_refused_and_leaves_only_what_is_condemned(
+    five: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = random.Random(3).randbytes(7 * MIB)
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=len(body), digests=None)
+    await writer.write(body[: 5 * MIB])
+    await puts(five, 5)
+    for number in (2, 4):
+        five.nodes[NodeId(number)].dead = True
+    put, again = FakeNode.put, asyncio.Event()
+
+    async def take_for_ever(
+        node: FakeNode, message: PutExtent, payload: Sequence[bytes], *, deadline_s: float
+    ) -> None:
+        await put(node, message, payload, deadline_s=deadline_s)
+        if message.extent == 0:  # what is put anew begins with it
+            again.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeNode, "put", take_for_ever)
+    monkeypatch.setattr("s3d.blobs.writer.REPLACED_WITHIN_S", 0.3)
+    await writer.write(body[5 * MIB :])
+    with pytest.raises(NotEnoughShardsError, match="in time"):
+        async with asyncio.timeout(30):
+            await writer.finish(b"identity")
+    left = await writer.abandon()
+    assert again.is_set() and left is not None
+    there = {
+        (node.node, shard, message.generation)
+        for node in five.nodes.values()
+        for (blob, shard), extents in node.stored.items()
+        for message, _ in extents.values()
+        if blob == left.blob
+    }
+    assert there <= set(left.places) and five.blobs.resources.uploads.used == 0
+
+
 async def test_a_node_that_dies_while_shards_are_put_on_it_instead_is_done_without(five: Store) -> None:
     """Two deaths that the gateway learns of one after the other: the second when it has put a shard there again."""
     five.nodes[NodeId(2)].dead = True
