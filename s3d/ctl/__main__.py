@@ -127,13 +127,13 @@ def _listens(node: NodeConfig) -> bool:
 
 
 def main(words: Iterable[str] | None = None) -> int:
-    """Runs one command: 0, 1 where the cluster does not answer, 2 where the file or the flags are wrong."""
+    """Runs one command: 0, 1 where the cluster or a disk does not answer, 2 where the file or the flags are wrong."""
     arguments = parser().parse_args(None if words is None else list(words))
     try:
         if "alone" in arguments:  # a command that has a store of its own
             return int(arguments.alone(arguments))
         arguments.run(flags.load_or_exit(arguments.config), arguments)
-    except QuoinError as error:
+    except (QuoinError, OSError) as error:
         print(f"s3ctl: {error}", file=sys.stderr)
         return 1
     return 0

@@ -40,6 +40,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: 
 
     def run_backup(cluster: Cluster, arguments: argparse.Namespace) -> None:
         key, nodes = asker(cluster, arguments, "admin:Backup")
+        arguments.file.parent.stat()  # or each gateway in turn would be blamed for a folder that is not there
 
         def take(reply: HTTPResponse) -> Head:
             return _save(reply, arguments.file)

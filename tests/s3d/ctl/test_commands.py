@@ -150,6 +150,15 @@ def test_status_of_a_cluster_that_is_down(config: Path, capsys: Output) -> None:
     assert "no gateway answers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["backup", "restore"])
+def test_a_file_that_is_not_there_is_nobody_elses_fault(
+    config: Path, tmp_path: Path, capsys: Output, verb: str
+) -> None:
+    assert main(["-config", str(config), verb, str(tmp_path / "absent/file")]) == 1
+    told = capsys.readouterr().err
+    assert "No such file" in told and "absent" in told and "gateway" not in told
+
+
 def test_check_reads_the_file(config: Path, capsys: Output) -> None:
     assert main(["-config", str(config), "check"]) == 0
     assert capsys.readouterr().out == f"{config}: 1 nodes, RS(1,0): ok\n"
