@@ -1,4 +1,4 @@
-"""Proves which writes are acknowledged, what is sent where, and that a process holds no more than its budget."""
+"""Proves which writes are acknowledged, and what is sent where."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from s3d.blobs import allowance as allowance_module
 from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import MIB, ErasureConfig
@@ -341,62 +340,6 @@ async def test_nothing_sent_is_nothing_to_condemn(five: Store) -> None:
     writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=9 * MIB, digests=None)
     await writer.write(bytes(MIB))
     assert await writer.abandon() is None
-
-
-async def test_many_uploads_share_a_small_budget_without_deadlock() -> None:
-    async with store(buffer_bytes=32 * MIB) as made:
-        budget = made.blobs.resources.uploads
-        assert budget.limit < 3 * 5 * MIB
-        body = random.Random(5).randbytes(7 * MIB)
-        async with asyncio.timeout(60):
-            stored = await asyncio.gather(
-                *(made.put(body, key=b"bucket/%d" % number) for number in range(12))
-            )
-        assert budget.used == 0
-        for one in stored:
-            assert await made.get(one) == body
-
-
-async def test_slow_uploads_keep_nobody_waiting(five: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What they have room for and do not fill, they give back where others wait; then they take it as it comes."""
-    monkeypatch.setattr(allowance_module, "WINDOW_S", 0.05)
-    budget, came = five.blobs.resources.uploads, five.blobs.resources.slow
-    slow = [five.blobs.writer(KEY, blob=new_blob_id(n), size=2 * MIB, digests=None) for n in range(16)]
-    assert budget.limit < len(slow) * 2 * MIB * 5 // 3
-    body = random.Random(5).randbytes(2 * MIB)
-    async with asyncio.timeout(5):
-        await asyncio.gather(*(writer.write(body[:1]) for writer in slow))
-        await five.put(b"small")
-        assert (budget.used, came.used) == (0, len(slow))
-        await asyncio.gather(*(writer.write(body[1:MIB]) for writer in slow))
-        stored = await asyncio.gather(*(five.put(body) for _ in slow))
-        assert MIB <= came.used <= len(slow) * MIB
-        await asyncio.gather(*(writer.write(body[MIB:]) for writer in slow[:2]))
-        stored += [await writer.finish(b"") for writer in slow[:2]]
-    assert [await five.get(one) for one in stored] == [body] * len(stored)
-    for writer in slow[2:]:
-        await writer.abandon()
-    assert budget.used == came.used == 0
-
-
-async def test_one_upload_holds_three_windows_at_most(five: Store) -> None:
-    for node in five.nodes.values():
-        node.slow_s = 0.05
-    held = set()
-    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=None, digests=None)
-    for _ in range(24):
-        await writer.write(bytes(MIB))
-        held.add(five.blobs.resources.uploads.used)
-    assert max(held) == 3 * 5 * MIB
-    await writer.abandon()
-
-
-async def test_a_window_larger_than_the_budget_goes_alone() -> None:
-    async with store(buffer_bytes=4 * MIB) as made:
-        body = random.Random(6).randbytes(7 * MIB)
-        async with asyncio.timeout(60):
-            for stored in await asyncio.gather(made.put(body), made.put(body)):
-                assert await made.get(stored) == body
 
 
 async def test_small_bodies_are_coded_here_and_big_ones_in_a_coding_thread(five: Store) -> None:
