@@ -89,7 +89,14 @@ ROWS = {
         (f"{INTEGRATION}/test_membership.py::test_a_node_joins_and_leaves_under_load",),
         {"QUOIN_TN7_OBJECTS": 5_000},
     ),
-    "T-C4": Row((f"{INTEGRATION}/test_kills.py",), {"QUOIN_TC4_KILLS": 120}),
+    "T-C4": Row(
+        (
+            f"{INTEGRATION}/test_kill_steps.py",
+            "tests/shardd/engine/test_steps.py",
+            f"{INTEGRATION}/test_kills.py",
+        ),
+        {"QUOIN_TC4_ROUNDS": 20, "QUOIN_TC4_KILLS": 120},
+    ),
     "T-M1": Row(("tests/shardd/engine/test_model.py",), {"QUOIN_TM1_STEPS": 100_000}),
     "T-M2": Row(("tests/s3d/metadata/test_listing.py",), {"QUOIN_LISTING_CASES": 100_000}),
     "references": Row(

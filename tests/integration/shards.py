@@ -3,18 +3,21 @@
 import asyncio
 import json
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from s3d.blobs.comparing import is_whole
+from s3d.metadata.commands import MarkDegraded
+from s3d.metadata.log import LocalLog
 from s3d.metadata.references import audit
 from s3d.metadata.rows import BlobRow
 from s3d.metadata.state import State
 from s3d.metadata.view import View
 from s3d.placement.stripes import Layout
 from s3d.shards.client import ShardClient
-from shardd.contract.blobs import NodeId
+from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import NodeConfig, QuicConfig
 from shardd.contract.errors import ShardError
 from shardd.contract.hello import PeerName, Role
@@ -89,6 +92,29 @@ def delete_late(store: Cluster, nodes: Sequence[int]) -> int:
 
     asyncio.run(send())
     return sum(map(len, orders.values()))
+
+
+def complain(store: Cluster, blobs: Sequence[bytes], *, shard: int) -> None:
+    """Files a shard of each blob for repair, as a gateway does that could not read it."""
+    state = State.open(store.folder / "data/metadata", MAP_SIZE)
+
+    async def file() -> None:
+        now_us = time.time_ns() // 1_000
+        log = LocalLog(state)
+        try:
+            await log.append(
+                [
+                    MarkDegraded(new_blob_id(now_us // 1_000), now_us, blob=blob, suspects=(shard,))
+                    for blob in blobs
+                ]
+            )
+        finally:
+            await log.close()
+
+    try:
+        asyncio.run(file())
+    finally:
+        state.close()
 
 
 @asynccontextmanager

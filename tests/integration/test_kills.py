@@ -1,4 +1,4 @@
-"""Processes die at any step of deletes, overwrites, uploads, moves, compaction (T-C4): nothing that a row names goes.
+"""Processes die at any moment of deletes, overwrites, uploads, moves, compaction (T-C4): nothing that a row names goes.
 
 Condemned shards go at once here, so that a shard that is deleted in error is gone before the drill is over.
 """
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster, tally: MakeTally):
-    kills = tally("T-C4, kills", variable="QUOIN_TC4_KILLS", default=6)
+    kills = tally("T-C4, kills", variable="QUOIN_TC4_KILLS", default=2)
     chance, ledger = random.Random(seed()), Ledger(Bodies(23))
     keys = credentials_of(store)
     load = Load(store.endpoints, keys, ledger, bucket=BUCKET, workers=4, seed=chance.randrange(2**16))

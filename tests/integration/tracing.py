@@ -14,7 +14,8 @@ from tests.integration.cluster import wait_until
 from tests.integration.programs.program import find
 
 ATTACHED_WITHIN_S = 10.0
-BEGUN = re.compile(r"^(\d+) +[\d.]+ (\w+)\((.*)$", re.MULTILINE)
+DETACHED_WITHIN_S = 2.0
+BEGUN = re.compile(r"^(\d+) +[\d.]+ (\w+)\(", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,12 @@ class Step:
 
 @contextmanager
 def injecting(
-    pid: int, *faults: str, log: Path = Path("/dev/null"), beside: Sequence[str] = ()
+    pids: int | Sequence[int],
+    *faults: str,
+    log: Path = Path("/dev/null"),
+    beside: Sequence[str] = (),
 ) -> Iterator[None]:
-    """Until the end of the block these happen to all threads of the process: `fdatasync:error=EIO` (strace(1), inject).
+    """Until the end of the block these happen to all threads of the processes: `fdatasync:error=EIO` (strace, inject).
 
     `log` gets a line of each call, and of those `beside` them, its thread and time in front; those that were tampered
     with say INJECTED.
@@ -43,10 +47,13 @@ def injecting(
     command = [str(find("strace")), "-f", "-qq", "-ttt", "-e", f"trace={calls}", "-o", str(log)]
     for fault in faults:
         command += ["-e", f"inject={fault}"]
-    tracer = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE)
+    victims = [pids] if isinstance(pids, int) else pids
+    for pid in victims:
+        command += ["-p", str(pid)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         wait_until(
-            lambda: _traced(pid) or tracer.poll() is not None,
+            lambda: all(map(_traced, victims)) or tracer.poll() is not None,
             within_s=ATTACHED_WITHIN_S,
             what="strace is attached",
         )
@@ -54,7 +61,16 @@ def injecting(
             pytest.skip(f"strace may not be used here: {tracer.communicate()[1].decode()}")
         yield
     finally:
-        tracer.terminate()
+        _end(tracer)
+
+
+def _end(tracer: subprocess.Popen[bytes]) -> None:
+    """It may wait for ever for a thread of a process that it killed, which is no whole corpse as long as it does."""
+    tracer.terminate()
+    try:
+        tracer.communicate(timeout=DETACHED_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
         tracer.communicate()
 
 
@@ -70,12 +86,12 @@ def first_injected_s(log: Path) -> float | None:
     return None
 
 
-def steps_in(log: Path, *, about: str = "") -> list[Step]:
-    """The calls that were begun, in order, of whatever thread; only those with `about` in their arguments."""
+def steps_in(log: Path, *, until: str = "") -> list[Step]:
+    """The calls that were begun, in order, of whatever thread; up to the first whose line has `until` in it."""
     counts: Counter[tuple[str, str]] = Counter()
     steps: dict[Step, None] = {}
-    for thread, call, arguments in BEGUN.findall(log.read_text()):
+    before, found, last = log.read_text().partition(until) if until else (log.read_text(), "", "")
+    for thread, call in BEGUN.findall(before + found + last.partition("\n")[0]):
         counts[thread, call] += 1
-        if about in arguments:
-            steps.setdefault(Step(call, counts[thread, call]))
+        steps.setdefault(Step(call, counts[thread, call]))
     return list(steps)

@@ -1,0 +1,324 @@
+"""Owns T-C4 in a live store: gateways die at each call of overwrites, deletes, completes, sweeps, repair, moves.
+
+The calls come from runs that live: requests to shard servers, commits of the state, answers. The gateway dies before
+the kernel does what it asked for. QUOIN_TC4_ROUNDS: how often the steps are died at, STEPS_MAX of a kind each time;
+where it is not set, a few of each kind are, by QUOIN_SEED. Condemned shards go at once here,
+so that one that is deleted in error is gone before the drill is over.
+"""
+
+import os
+import random
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import md5
+from itertools import chain, count, cycle
+from pathlib import Path
+
+import pytest
+
+from s3d.metadata.view import View
+from tests.integration.client import Client, NoReplyError, Reply, credentials_of
+from tests.integration.cluster import Cluster, wait_until
+from tests.integration.ledger import Bodies, Content, Ledger
+from tests.integration.oracle import faults_of_store
+from tests.integration.processes import command_line
+from tests.integration.shards import blobs_of, complain, delete_late, faults_of_shards, rows_of, s3ctl
+from tests.integration.tally import Tally, seed
+from tests.integration.tracing import Step, injecting, steps_in
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
+
+ROUNDS = int(os.environ.get("QUOIN_TC4_ROUNDS", "0"))
+SAMPLES = {"overwrite": 2, "delete": 2, "complete": 2, "sweep": 2, "repair": 2, "moves": 1}
+STEPS_MAX = 60  # of each kind in a round
+SETTINGS = """
+[gateway]
+condemned_grace_s = 0.0
+repair_interval_s = 0.2
+"""
+BUCKET, PARTS = "steps", "steps-parts"
+MOVING = 6
+PATIENCE_S = 180.0
+ATTEMPTS_MAX = 4  # at a step that a run did not come to: how many calls there are differs a little
+SIZES = (10, 5_000, 400_000)
+DOUBTED = 2  # blobs at a time
+KEPT = 8  # objects that are mended and moved; as many are swept at a time
+CALLS = ("sendmsg", "sendmmsg", "sendto", "pwrite64", "writev", "fdatasync", "msync", "write")
+ANSWER = '"HTTP/1.1 '
+MakeTally = Callable[..., Tally]
+Request = Callable[[Client], Reply]
+
+
+@dataclass(slots=True)
+class Drill:
+    """A store and what is known of it: of plain objects, and of those that were uploaded in parts."""
+
+    store: Cluster
+    chance: random.Random
+    logs: Path
+    ledger: Ledger = field(default_factory=lambda: Ledger(Bodies(29)))
+    uploads: Ledger = field(default_factory=lambda: Ledger(Bodies(31)))
+    numbers: Iterator[int] = field(default_factory=count)
+    drained: bool = False
+
+    def client(self, node: int) -> Client:
+        return Client(self.store.endpoint(node), credentials_of(self.store))
+
+    def content(self) -> Content:
+        return Content(next(self.numbers), self.chance.choice(SIZES))
+
+    def log(self) -> Path:
+        return self.logs / f"{next(self.numbers)}.strace"
+
+    def write(self, client: Client, key: str) -> None:
+        content = self.content()
+        assert persistent(lambda: client.put(BUCKET, key, self.ledger.bodies.bytes_of(content))).status == 200
+        self.ledger.acknowledge(key, content)
+
+    def gateways(self) -> list[int]:
+        """The processes of all gateways, once they are there and reach all nodes."""
+        self.store.wait_reached(deadline_s=PATIENCE_S)
+        return self.store.pids("s3d.gateway")
+
+
+@pytest.fixture(scope="module")
+def drill(module_folder: Path) -> Iterator[Drill]:
+    """Six nodes under one launcher, which brings back what is killed."""
+    with Cluster.create(module_folder, nodes=MOVING, together=True, settings=SETTINGS) as store:
+        store.start_all()
+        made = Drill(store, random.Random(seed()), module_folder)
+        with made.client(1) as client:
+            for bucket in (BUCKET, PARTS):
+                assert client.request("PUT", f"/{bucket}").status == 200
+            for number in range(KEPT):
+                made.write(client, f"kept/{number}")
+        yield made
+
+
+@pytest.mark.parametrize("name", ["overwrite", "delete", "complete"])
+def test_a_gateway_dies_at_any_step_of_a_request(drill: Drill, tally: MakeTally, name: str) -> None:
+    work, nodes = REQUESTS[name], cycle(drill.store.nodes)
+    lived = [ask(drill, work, next(nodes)) for _ in range(2)]
+    steps = [step for step in lived[0] if step in lived[1]]
+    assert {"fdatasync", "write"} <= {step.call for step in steps}, steps
+    die_at(drill, steps, tally, name=name, work=lambda step: ask(drill, work, next(nodes), death=step))
+    judge(drill)
+
+
+@pytest.mark.parametrize("name", ["sweep", "repair", "moves"])
+def test_a_gateway_dies_at_any_step_of_what_goes_on_behind(drill: Drill, tally: MakeTally, name: str) -> None:
+    work = JOBS[name]
+    steps = carry_out(drill, work)
+    die_at(drill, steps, tally, name=name, work=lambda step: carry_out(drill, work, death=step))
+    judge(drill)
+
+
+def die_at(
+    drill: Drill, steps: list[Step], tally: MakeTally, *, name: str, work: Callable[[Step], list[Step]]
+) -> None:
+    """Die at all of them, or at some, in an order of chance. Long work is the same for blob after blob."""
+    asked_a_round = min(len(steps), STEPS_MAX if ROUNDS else SAMPLES[name])
+    rounds = [drill.chance.sample(steps, asked_a_round) for _ in range(ROUNDS or 1)]
+    print(f"{name}: {len(steps)} steps, of which {asked_a_round} are died at, {len(rounds)} times")
+    deaths = tally(f"T-C4, {name}", variable="", default=asked_a_round * len(rounds))
+    for step in chain.from_iterable(rounds):
+        if any(not work(step) for _ in range(ATTEMPTS_MAX)):
+            deaths.hold()
+        else:
+            print(f"{name}: no run came to {step} again")
+    assert deaths.held, "no run came to any of these steps again"
+
+
+# What clients ask for: what the key shall hold, and the request.
+
+
+def overwrite(drill: Drill, client: Client, key: str) -> tuple[Content | None, Request]:
+    drill.write(client, key)
+    content = drill.content()
+    return content, lambda doomed: doomed.put(BUCKET, key, drill.ledger.bodies.bytes_of(content))
+
+
+def delete(drill: Drill, client: Client, key: str) -> tuple[Content | None, Request]:
+    drill.write(client, key)
+    return None, lambda doomed: doomed.delete(BUCKET, key)
+
+
+def complete(drill: Drill, client: Client, key: str) -> tuple[Content | None, Request]:
+    """An upload of one part; what was there before was uploaded the same way."""
+    content, path = drill.content(), f"/{PARTS}/{key}"
+    body = drill.uploads.bodies.bytes_of(content)
+    begun = persistent(lambda: client.request("POST", path, query=[("uploads", "")]))
+    [upload] = begun.texts("UploadId")
+    query = [("partNumber", "1"), ("uploadId", upload)]
+    part = persistent(lambda: client.request("PUT", path, query=query, body=body))
+    parts = f"<Part><PartNumber>1</PartNumber><ETag>{part.headers['etag']}</ETag></Part>"
+    order = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+    return content, lambda doomed: doomed.request("POST", path, query=[("uploadId", upload)], body=order)
+
+
+REQUESTS: Mapping[str, Callable[[Drill, Client, str], tuple[Content | None, Request]]] = {
+    "overwrite": overwrite,
+    "delete": delete,
+    "complete": complete,
+}
+
+
+def ask(
+    drill: Drill,
+    work: Callable[[Drill, Client, str], tuple[Content | None, Request]],
+    node: int,
+    *,
+    death: Step | None = None,
+) -> list[Step]:
+    """One request, to a gateway that is to die in it; its steps up to the answer, none where it died before that."""
+    key, log = f"{work.__name__}/{next(drill.numbers)}", drill.log()
+    ledger = drill.uploads if work is complete else drill.ledger
+    faults = (death.death,) if death else ()
+    with drill.client(node) as doomed, drill.client(node % MOVING + 1) as witness:
+        content, request = work(drill, witness, key)
+        persistent(lambda: doomed.head(BUCKET, key))  # so that it is back, and connected
+        [pid] = drill.store.gateway_pids(node)
+        with injecting(pid, *faults, log=log, beside=CALLS):
+            try:
+                reply = request(doomed)
+            except NoReplyError:
+                assert death, "nobody was to die"
+                ledger.doubt(key, content)
+            else:
+                assert reply.status in (200, 204), reply
+                ledger.acknowledge(key, content)
+                return steps_in(log, until=ANSWER)
+        assert died([pid]) and death in steps_in(log), f"it did not die at {death}"
+        got = persistent(lambda: witness.get(PARTS if work is complete else BUCKET, key))
+        fault = ledger.fault_of_read(key, got.body if got.status == 200 else None)
+        assert not fault, f"{death}: {fault}"
+    return []
+
+
+# What goes on behind: a gateway that leads does it some time after `begin`, and `is_left` says whether all of it.
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that is brought about, once what it needs is `prepare`d."""
+
+    prepare: Callable[[Drill], list[str]]
+    begin: Callable[[Drill, list[str]], None]
+    is_left: Callable[[View, int], bool]
+
+
+def make_keys(drill: Drill) -> list[str]:
+    keys = [f"swept/{next(drill.numbers)}" for _ in range(KEPT)]
+    with drill.client(1) as client:
+        for key in keys:
+            drill.write(client, key)
+    return keys
+
+
+def delete_at_once(drill: Drill, keys: list[str]) -> None:
+    """Objects that one commit deletes: their shards are condemned, and due at once."""
+    named = "".join(f"<Object><Key>{key}</Key></Object>" for key in keys)
+    order = f"<Delete>{named}</Delete>".encode()
+    sent = [("content-md5", b64encode(md5(order, usedforsecurity=False).digest()).decode())]
+    note = drill.ledger.acknowledge
+    with drill.client(1) as client:
+        try:
+            reply = client.request("POST", f"/{BUCKET}", query=[("delete", "")], headers=sent, body=order)
+            assert reply.status == 200, reply
+        except NoReplyError:  # the one that is asked may be the one that dies
+            note = drill.ledger.doubt
+    for key in keys:
+        note(key, None)
+
+
+def doubt_shards(drill: Drill, _: list[str]) -> None:
+    """Repair puts the shard anew, whether it is there or not: under its row's next generation."""
+    blobs = drill.chance.sample(list(blobs_of(drill.store)), DOUBTED)
+    complain(drill.store, blobs, shard=drill.chance.randrange(5))
+
+
+def change_members(drill: Drill, _: list[str]) -> None:
+    """The last node is drained, or comes back."""
+    verb = "add" if drill.drained else "drain"
+    wait_until(
+        lambda: s3ctl(drill.store, "node", verb, str(MOVING)).returncode == 0,
+        within_s=PATIENCE_S,
+        what=f"node {MOVING}: {verb}",
+    )
+    drill.drained = not drill.drained
+
+
+def moves_are_left(view: View, begun_us: int) -> bool:
+    job = view.job("rebalance")
+    return job is None or job.started_us < begun_us or not job.finished
+
+
+JOBS = {
+    "sweep": Job(make_keys, delete_at_once, lambda view, _: view.condemned_count() > 0),
+    "repair": Job(lambda _: [], doubt_shards, lambda view, _: view.degraded_count() > 0),
+    "moves": Job(lambda _: [], change_members, moves_are_left),
+}
+
+
+def carry_out(drill: Drill, job: Job, *, death: Step | None = None) -> list[Step]:
+    """The job, while all gateways are to die at that step; what they did, or nothing where one died with work left.
+
+    Another takes over when the lease of the one that leads has ended: what is left at a death was its own.
+    """
+    keys, pids, log = job.prepare(drill), drill.gateways(), drill.log()
+    faults, begun_us = (death.death,) if death else (), time.time_ns() // 1_000
+    with injecting(pids, *faults, log=log, beside=CALLS):
+        job.begin(drill, keys)
+        wait_until(
+            lambda: not is_left(drill, job, begun_us) or died(pids), within_s=PATIENCE_S, what="it is done"
+        )
+    was_struck = died(pids) and is_left(drill, job, begun_us)
+    steps = steps_in(log)
+    wait_until(lambda: not is_left(drill, job, begun_us), within_s=PATIENCE_S, what="the next one does it")
+    return [] if was_struck else steps
+
+
+def is_left(drill: Drill, job: Job, begun_us: int) -> bool:
+    with rows_of(drill.store) as view:
+        return job.is_left(view, begun_us)
+
+
+def died(pids: Iterable[int]) -> bool:
+    """Has one of these gateways come to its end?"""
+    return any("gateway" not in " ".join(command_line(pid)) for pid in pids)
+
+
+def persistent(send: Callable[[], Reply]) -> Reply:
+    """The first answer that is not 503: what nobody strikes must be answered, if late."""
+
+    def answer() -> Reply | None:
+        with suppress(NoReplyError):
+            reply = send()
+            return reply if reply.status in (200, 404) else None
+        return None
+
+    return wait_until(answer, within_s=PATIENCE_S, what="an answer")
+
+
+def judge(drill: Drill) -> None:
+    """Every row's shards are there, also after deletes that come late; every key reads and lists right."""
+    drill.gateways()
+    store, keys = drill.store, credentials_of(drill.store)
+    quiet = (JOBS["repair"], JOBS["sweep"])
+    wait_until(
+        lambda: not any(is_left(drill, job, 0) for job in quiet), within_s=PATIENCE_S, what="all is mended"
+    )
+    faults = faults_of_shards(store, store.nodes)
+    print(f"T-C4: {delete_late(store, store.nodes)} deletes of earlier generations")
+    faults += faults_of_shards(store, store.nodes)
+    faults += faults_of_store(store.endpoints, keys, drill.ledger, bucket=BUCKET)
+    with drill.client(2) as client:
+        for key in drill.uploads.keys("complete/"):
+            got = persistent(lambda key=key: client.get(PARTS, key))
+            faults += filter(
+                None, [drill.uploads.fault_of_read(key, got.body if got.status == 200 else None)]
+            )
+    assert not faults, faults[:5]
