@@ -11,21 +11,24 @@ TOLD_EVERY_US = 2_000_000
 class Bout:
     """What was done in it. Times in microseconds since 1970."""
 
-    started_us: int = 0
+    started_us: int = 0  # or when it would have begun, had it never waited for nodes
+    worked_us: int = 0
     blobs: int = 0
     moved_bytes: int = 0
     told_us: int = 0
 
-    def mended(self, moved_bytes: int, now_us: int) -> None:
+    def work(self, now_us: int) -> None:
+        """From now on blobs are mended, until there is news."""
+        self.started_us = self.started_us + now_us - self.worked_us if self.blobs else now_us
+
+    def mended(self, moved_bytes: int) -> None:
         """One more blob is whole, or wholer; so many bytes of shards were put for it."""
-        if not self.blobs:
-            self.started_us = now_us
         self.blobs += 1
         self.moved_bytes += moved_bytes
 
     def news(self, degraded: int, now_us: int) -> JobRow | None:
         """The job's row, where it is time to keep it: now and then, and at the end, after which a new bout begins."""
-        ended = not degraded
+        ended, self.worked_us = not degraded, now_us
         if not self.blobs or not (ended or now_us >= self.told_us + TOLD_EVERY_US):
             return None
         row = JobRow(

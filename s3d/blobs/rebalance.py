@@ -135,8 +135,9 @@ class Rebalancer:
         members = tuple(member_of(row) for row in view.nodes() if row.member)
         if members != self._membership.members:
             return None  # this process does not follow them yet
-        job = due(view.job(JOB), members, self._now_us())
-        return job and msgspec.structs.replace(job, total=view.blobs_count())
+        now_us = self._now_us()
+        job = due(view.job(JOB), members, now_us)
+        return job and job.resumed(now_us)
 
     async def _walk(self, job: JobRow) -> None:
         """One pass, from the job's cursor on: the blob behind which it goes on."""
@@ -148,6 +149,7 @@ class Rebalancer:
                 if self._is_over(view, job):
                     return
                 rows = list(islice(view.blobs(job.cursor, damaged=_pass_over), PAGE_ROWS))
+                blobs = view.blobs_count()
             plans, waiting = self._plans(rows)
             looked_s = loop.time() - started_s
             before = self.counters.moved_shards, self.counters.moved_bytes
@@ -155,11 +157,12 @@ class Rebalancer:
             if failed is None:
                 return
             left += waiting + failed
-            ended = len(rows) < PAGE_ROWS
+            ended, done = len(rows) < PAGE_ROWS, job.done + len(rows)
             job = msgspec.structs.replace(
                 job,
                 cursor=b"" if ended else rows[-1][0],
-                done=job.done + len(rows),
+                done=done,
+                total=done if ended else max(done, blobs),
                 found=job.found + self.counters.moved_shards - before[0],
                 moved_bytes=job.moved_bytes + self.counters.moved_bytes - before[1],
                 updated_us=self._now_us(),
@@ -167,7 +170,8 @@ class Rebalancer:
             )
             if ended or job.updated_us - saved_us >= SAVED_EVERY_US:
                 saved_us = job.updated_us
-                await self._save(msgspec.structs.replace(job, done=0) if ended and left else job)
+                again = msgspec.structs.replace(job, done=0, moved_bytes=0, started_us=job.updated_us)
+                await self._save(again if ended and left else job)
             if ended:
                 return
             await asyncio.sleep(looked_s * REST_TURNS)

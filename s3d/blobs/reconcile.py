@@ -135,7 +135,7 @@ class Reconciler:
         if not await lease.hold():
             return
         try:
-            await self._walk(node, job, lease, settled=settled)
+            await self._walk(node, job.resumed(now_us), lease, settled=settled)
         finally:
             await lease.give_up()
 
@@ -155,10 +155,12 @@ class Reconciler:
             looked_s = loop.time() - started_s
             missing = await self._confirm(node, findings.missing, rows)
             await self._file(missing, findings.unnamed if settled else {})
+            done = job.done + sum(line[0] <= stop for line in listed)
             job = msgspec.structs.replace(
                 job,
                 cursor=stop,
-                done=job.done + sum(line[0] <= stop for line in listed),
+                done=done,
+                total=done if stop == END else max(done, job.total),
                 found=job.found + len(missing),
                 updated_us=self._now_us(),
                 finished=stop == END,

@@ -160,6 +160,7 @@ class Repairer:
             page, after = self._plans(after)
             page_s = loop.time() - started_s
             looked_s += page_s
+            self._bout.work(self._now_us())
             await self._mend_page(iter(page), workers=min(len(page), MENDED_AT_ONCE_MAX))
             await self._tell()
             if not after:
@@ -217,7 +218,7 @@ class Repairer:
             if not outcomes[0].error:
                 self.counters.mended_blobs += 1
                 self.counters.mended_shards += len(mending.moves)
-                self._bout.mended(mending.moved_bytes, self._now_us())
+                self._bout.mended(mending.moved_bytes)
 
     async def _tell(self) -> None:
         """Keep how far it has come, for whoever asks any gateway."""

@@ -260,6 +260,7 @@ class LeaseRow(Row, frozen=True, array_like=True):
 class JobRow(Row, frozen=True, array_like=True):
     """How far a job has come. `subject`: what this run is about, such as the incarnation of a node.
 
+    `started_us`: when it began, or would have, had it not been interrupted; so that what is done since tells its speed.
     `cursor`: where the next process goes on; `found`: what it came for, as shards that are missing; `moved_bytes`: of
     shards, by all processes of this run.
     """
@@ -274,6 +275,11 @@ class JobRow(Row, frozen=True, array_like=True):
     finished: bool = False
     moved_bytes: int = 0
     stopped: bool = False  # by an operator, until it is started again
+
+    def resumed(self, now_us: int) -> "JobRow":
+        """The same now: the time in which nobody did it is left out."""
+        idle_us = max(0, now_us - self.updated_us)
+        return msgspec.structs.replace(self, started_us=self.started_us + idle_us, updated_us=now_us)
 
 
 class AppliedRow(Row, frozen=True, array_like=True):

@@ -17,6 +17,7 @@ from s3d.metadata.rows import ACTIVE, DRAINING, JobRow
 from s3d.placement.ring import Ring
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
+from shardd.contract.errors import UnreachableError
 from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, unhurried
 
 NOW_US = 1_000_000_000
@@ -169,3 +170,32 @@ async def test_a_damaged_row_is_passed_over(moving: Moving) -> None:
     await moving.rebalancer.round()
     job = moving.job()
     assert moving.on(2) == 0 and job is not None and job.finished
+
+
+async def test_how_far_it_is_says_nothing_of_the_time_in_which_nobody_did_it(
+    moving: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process dies after the first page; what is saved last is what the next one goes on from, and its speed."""
+    monkeypatch.setattr("s3d.blobs.rebalance.PAGE_ROWS", 4)
+    monkeypatch.setattr("s3d.blobs.rebalance.SAVED_EVERY_US", 0)
+    seen: list[JobRow] = []
+    save = Rebalancer._save
+
+    async def save_first(rebalancer: Rebalancer, job: JobRow) -> None:
+        await save(rebalancer, job)
+        seen.append(job)
+        if len(seen) == 1:
+            raise UnreachableError("killed")
+
+    monkeypatch.setattr(Rebalancer, "_save", save_first)
+    with pytest.raises(UnreachableError):
+        await moving.rebalancer.round()
+    half, moved = moving.job(), moving.rebalancer.counters.moved_shards
+    assert half is not None and (half.done, half.total, half.finished) == (4, 12, False)
+    moving.cluster.now_us += 3_600_000_000
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert job is not None and job.finished and moving.on(2) == 0
+    assert job.found == moving.rebalancer.counters.moved_shards > moved, "nothing is moved twice"
+    assert [one.done for one in seen] == [4, 8, 12, 12] and all(one.done <= one.total for one in seen)
+    assert job.started_us > half.started_us and job.updated_us - job.started_us < 60_000_000
