@@ -1,7 +1,7 @@
 """Owns one HTTP/1.1 connection: requests in order, replies out, every time limit of the wire; never their meaning.
 
     silent -> head -> answer (-> body)* -> reply -> idle -> head ...
-      10 s    10 s              20 s       55 s     60 s
+      10 s    10 s              20 s       50 s     60 s
 
 One sweep a second, over all connections, ends what is past its limit: no timer is set per request.
 """
@@ -40,9 +40,11 @@ from shardd.contract.errors import QuoinError
 
 FIRST_BYTE_S: Final = 10.0
 HEAD_S: Final = 10.0
-SETTLE_S: Final = 5.0  # what is on its way when a reply begins to wait has arrived then, and was not read
+SETTLE_S: Final = (
+    5.0  # what was on its way when a reply began to wait has arrived then, though nobody read it
+)
 WRITE_IDLE_S: Final = (
-    50.0  # with that, two sweeps and a busy machine: who reads nothing is cut within a minute
+    45.0  # with that, two sweeps and a late machine: who reads nothing is cut within a minute
 )
 KEEP_ALIVE_S: Final = 60.0
 REFUSED_LINGER_S: Final = 2.0

@@ -95,7 +95,7 @@ async def test_what_was_on_its_way_is_not_taken_for_reading() -> None:
                 await talk.later(limit_s + 0.1)
                 passed_s += limit_s + SWEEP_S
             await until(lambda: not talk.listener.connections)
-            assert passed_s < 60.0 - 2.0  # for a machine that is late
+            assert passed_s < 60.0 - 7.0  # for a machine that is late
 
 
 async def cut(talk: Talk, each_minute: Callable[[], Awaitable[object]]) -> None:
