@@ -266,6 +266,7 @@ async def _tick(gateway: Gateway, stopping: asyncio.Event) -> None:
             **gateway.upkeep.counts(),
             **store.blobs.resources.hedges.counts(),
             limited_requests=gateway.app.limits.refused if gateway.app.limits is not None else 0,
+            snapshots_made=gateway.snapshots.made,
         )
         gateway.counters.save()
         await _write_audit(store.audit)

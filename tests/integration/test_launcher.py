@@ -217,6 +217,11 @@ def test_workers_share_a_port_and_their_counters(make_cluster: MakeCluster) -> N
         within_s=PATIENCE_S,
         what="the counter is on the page of both",
     )
+    wait_until(
+        lambda: "\nquoin_snapshots_made_total 1\n" in cluster.get("/-/metrics")[1],
+        within_s=PATIENCE_S,
+        what="one of both made the first snapshot",
+    )
 
 
 def test_auth_of_the_file_replaces_the_administrators_key(make_cluster: MakeCluster) -> None:
