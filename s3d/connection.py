@@ -40,12 +40,8 @@ from shardd.contract.errors import QuoinError
 
 FIRST_BYTE_S: Final = 10.0
 HEAD_S: Final = 10.0
-SETTLE_S: Final = (
-    5.0  # what was on its way when a reply began to wait has arrived then, though nobody read it
-)
-WRITE_IDLE_S: Final = (
-    45.0  # with that, two sweeps and a late machine: who reads nothing is cut within a minute
-)
+SETTLE_S: Final = 5.0  # after which what was on its way has arrived, read or not
+WRITE_IDLE_S: Final = 45.0  # with that, two sweeps and a late machine: within a minute (T-R5)
 KEEP_ALIVE_S: Final = 60.0
 REFUSED_LINGER_S: Final = 2.0
 LINE_SIZE_MAX: Final = 16_384
