@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3d.metadata import tables
-from s3d.metadata.rows import check_row
+from s3d.metadata.rows import RowMissingError, check_row
 from s3d.metadata.tables import Table
 from s3d.metadata.view import View
 from shardd.contract.blobs import crc32c
@@ -74,14 +74,15 @@ Read = Callable[[int], bytes]
 def write_snapshot(view: View, write: Write, *, now_us: int) -> Head:
     """Give all of a state to `write`, piece by piece; about FRAME_BYTES are held at a time.
 
-    Every row is checked on its way: raises RowError where one is damaged, and what was written has no end then.
+    Every row is checked on its way, and that there are as many as the table counts: raises RowError where one is
+    damaged or out of reach, and what was written has no end then.
     """
     head = Head(view.applied().index, now_us)
     out = _Writer(write)
     out.sealed(_HEAD.pack(MAGIC, VERSION, head.index, now_us))
     rows = 0
     for table in tables.TABLES:
-        name = table.encode()
+        name, before = table.encode(), rows
         begun = bytes((len(name),)) + name
         pieces, size = [begun], len(begun)
         for key, value in view.reads.scan(table, b"", b""):
@@ -94,6 +95,10 @@ def write_snapshot(view: View, write: Write, *, now_us: int) -> Head:
                 pieces, size = [begun], len(begun)
         if len(pieces) > 1:
             out.frame(ROWS, b"".join(pieces))
+        if rows - before < (
+            counted := view.reads.count(table)
+        ):  # a signpost counts as one, and leads to rows
+            raise RowMissingError(f"{table}: {rows - before} rows are in reach, and it counts {counted}")
     out.frame(END, _END.pack(rows, out.digest()))
     return head
 

@@ -193,7 +193,7 @@ class State:
                 mode=0o600,
             )
             environment.reader_check()
-            _check_length(path, environment)
+            _check_file(path, environment)
             state = cls(environment)
         except DAMAGE as error:
             raise StateDamagedError(f"the metadata in {path} is damaged: {error}. {damage.ADVICE}") from error
@@ -275,7 +275,7 @@ def index_of(path: Path) -> int:
         with lmdb.open(
             str(path), readonly=True, lock=False, create=False, max_dbs=DATABASES_MAX
         ) as environment:
-            _check_length(path, environment)
+            _check_file(path, environment)
             with environment.begin() as txn:
                 databases = {APPLIED: environment.open_db(APPLIED.encode(), txn, create=False)}
                 return View(LmdbTables(txn, databases, {})).applied().index
@@ -296,12 +296,19 @@ def refuse_gone(path: Path, traces: Iterable[Path]) -> None:
         raise StateDamagedError(f"the metadata in {path} {damage.GONE.format(found)}")
 
 
-def _check_length(path: Path, environment: Any) -> None:
-    """A file that was cut kills whoever touches what it lacks."""
+def _check_file(path: Path, environment: Any) -> None:
+    """A file that was cut kills whoever touches what it lacks; a table out of reach would be made anew, empty."""
     pages = environment.info()["last_pgno"] + 1
     if (path / DATA_FILE).stat().st_size < pages * environment.stat()["psize"]:
         environment.close()
         raise StateDamagedError(f"the metadata in {path} is damaged: its file was cut. {damage.ADVICE}")
+    with environment.begin() as txn:
+        reached = sum(1 for _ in txn.cursor())
+    if reached < environment.stat()["entries"]:
+        environment.close()
+        raise StateDamagedError(
+            f"the metadata in {path} is damaged: tables are out of reach. {damage.ADVICE}"
+        )
 
 
 def _sync_folder(path: Path) -> None:

@@ -22,14 +22,21 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         yield made
 
 
-def keeper(cluster: Cluster, folder: Path, holder: int, damaged: Callable[[RowError], None] = print):
+def keeper(
+    cluster: Cluster,
+    folder: Path,
+    holder: int,
+    damaged: Callable[[RowError], None] = print,
+    *,
+    booted_us: int = 0,
+):
     return SnapshotKeeper(
         [folder],
         states=cluster.state,
         config=MetadataConfig(snapshot_interval_s=INTERVAL_S, snapshots_keep=2),
         lease=cluster.lease(JOB, bytes(15) + bytes((holder,))),
         log=cluster.log,
-        booted_us=0,
+        booted_us=booted_us,
         damaged=damaged,
         now_us=lambda: cluster.now_us,
     )
@@ -44,6 +51,16 @@ async def test_one_is_made_each_interval_by_one_process(cluster: Cluster, tmp_pa
         assert len(snapshot_files.stored([folder])) == expected
         cluster.now_us += int(INTERVAL_S * 1e6)
     assert one.made + other.made == 3
+
+
+async def test_after_a_start_of_the_machine_one_is_made_at_once(cluster: Cluster, tmp_path: Path):
+    folder = tmp_path / "snapshots"
+    await keeper(cluster, folder, 1).round()
+    booted_us = cluster.now_us + 1
+    cluster.now_us += 2
+    for _ in range(2):
+        await keeper(cluster, folder, 1, booted_us=booted_us).round()
+        assert len(snapshot_files.stored([folder])) == 2
 
 
 async def test_damage_that_a_snapshot_meets_is_told(cluster: Cluster, tmp_path: Path):

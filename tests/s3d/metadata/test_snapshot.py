@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from s3d.metadata import keys, snapshot, snapshot_files, tables
 from s3d.metadata.commands import RegisterNode
 from s3d.metadata.machine import apply
 from s3d.metadata.restoring import forget_lives, restore
-from s3d.metadata.rows import ObjectRow, RowChecksumError, encode_row
+from s3d.metadata.rows import ObjectRow, RowChecksumError, RowMissingError, encode_row
 from s3d.metadata.snapshot import (
     SnapshotChecksumError,
     SnapshotError,
@@ -22,7 +23,7 @@ from s3d.metadata.snapshot import (
     read_snapshot,
     write_snapshot,
 )
-from s3d.metadata.state import State
+from s3d.metadata.state import State, StateDamagedError
 from s3d.metadata.tables import TABLES, MemoryTables, Table
 from s3d.metadata.view import View
 from tests.integration.tally import Tally, seed
@@ -30,6 +31,7 @@ from tests.s3d.metadata.machine.story import Story
 from tests.s3d.metadata.samples import ROWS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+PAGE, PAGE_HEAD, PAGE_FLAGS_AT, LEAF = 4_096, 16, 10, 2  # of LMDB's pages
 MADE_US = 1_790_000_000_123_456
 KEYS = int(os.environ.get("QUOIN_TD6_KEYS", "20000"))
 
@@ -121,6 +123,39 @@ def test_a_frame_that_is_missing_twice_or_elsewhere_is_found(monkeypatch: pytest
                 read_back(head + b"".join(changed))
         with pytest.raises(SnapshotTruncatedError):
             read_back(head + b"".join(frames[: at + 1]))
+
+
+def test_rows_that_a_damaged_page_hides_are_missed(tmp_path: Path) -> None:
+    """LMDB has no checksums of pages: one that says it has fewer rows gives fewer, and nobody else would know."""
+    state = State.open(tmp_path, 1 << 24)
+    with state.write() as writes:
+        for number in range(200):
+            at = keys.current_key(7, b"%04d" % number)
+            writes.put(tables.CURRENT, at, encode_row(at, ObjectRow(number, number, "e", MADE_US)))
+    with state.view() as view:
+        whole = written(view)
+    state.close()
+    file = tmp_path / "data.mdb"
+    raw = file.read_bytes()
+    missed: set[object] = set()
+    for page in range(2 * PAGE, len(raw), PAGE):  # the first two are LMDB's heads
+        flags, lower = struct.unpack_from("<HH", raw, page + PAGE_FLAGS_AT)
+        if flags != LEAF or lower <= PAGE_HEAD + 16:
+            continue
+        cut = raw[: page + PAGE_FLAGS_AT] + struct.pack("<HH", flags, PAGE_HEAD + 16)
+        file.write_bytes(cut + raw[len(cut) :])
+        try:
+            state = State.open(tmp_path, 1 << 24)
+        except StateDamagedError as error:
+            missed.add("tables are out of reach" in str(error))
+            continue
+        with state.view() as view:
+            try:
+                assert written(view) == whole  # the page holds what was free
+            except RowMissingError:
+                missed.add("rows")
+        state.close()
+    assert missed == {True, "rows"}
 
 
 def test_a_damaged_row_is_no_part_of_a_snapshot() -> None:
