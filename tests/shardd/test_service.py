@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shardd.committer import GROUP_BYTES_MAX, Change, Committer, Outcome
@@ -108,6 +109,21 @@ async def test_what_is_put_is_there_until_it_is_deleted(server: Server) -> None:
     assert await ask(client, messages.DeleteShards([(BLOB, 0, 1)])) == messages.Done()
     assert code_of(await ask(client, messages.GetUnits(BLOB, 0, 0, 0, 1))) == "ShardNotFoundError"
     assert await ask(client, messages.StatShard(BLOB, 0)) == messages.Stat([])
+
+
+async def test_a_delete_that_was_long_on_its_way_takes_nothing_that_came_since(server: Server) -> None:
+    client, units = await server.client(), [b"new"]
+    assert await ask(client, put([b"old"], last=True), b"old") == messages.Done()
+    assert await ask(client, messages.DeleteShards([(BLOB, 0, 1)])) == messages.Done()
+    moved_back = msgspec.structs.replace(put(units, last=True, identity=b"who"), generation=2)
+    assert await ask(client, moved_back, b"new") == messages.Done()
+    there = messages.Stat([(0, 2, 3)], True, b"who")
+    for _ in range(2):
+        assert await ask(client, messages.DeleteShards([(BLOB, 0, 1)])) == messages.Done()
+        assert await ask(client, messages.StatShard(BLOB, 0)) == there
+    assert code_of(await ask(client, put([b"old"], last=True), b"old")) == "StaleGenerationError"
+    got = await ask(client, messages.GetUnits(BLOB, 0, 0, 0, 1))
+    assert got == (messages.Units(3, moved_back.crcs), b"new")
 
 
 async def test_reads_need_no_thread_that_does_not_run_yet(

@@ -55,6 +55,30 @@ def test_dead_shards_leave_the_disk_and_living_ones_stay(store: ShardStore, tmp_
     assert compact(store) == 0, "what was compacted is not compacted again"
 
 
+def test_a_late_delete_takes_nothing_of_a_later_generation_wherever_compaction_laid_it(
+    store: ShardStore, tmp_path: Path
+) -> None:
+    _fill(store, range(20))
+    commit(store, *(Delete(blob(number), 0, 1) for number in range(20)))
+    for number in range(20, 40):
+        assert commit(store, put(number, content(30_000, number), generation=2)) == ["ok"]
+    assert commit(store, put(0, b"back", generation=2)) == ["ok"], "moved away, and back"
+    commit(store, *(Delete(blob(number), 0, 2) for number in range(20, 40) if number % 5))
+    before = segment_files(tmp_path)
+    assert compact(store) > 0
+    assert not set(before) <= set(segment_files(tmp_path))
+    commit(store, *(Delete(blob(number), 0, 1) for number in range(40)))
+    for again in (False, True):
+        if again:  # what a start finds without its index
+            store.close()
+            shutil.rmtree(tmp_path / "index")
+            store = open_store(tmp_path)
+        assert read_all(store, 0) == b"back"
+        for number in range(20, 40, 5):
+            assert read_all(store, number) == content(30_000, number)
+    store.close()
+
+
 def test_live_segments_are_left_alone(store: ShardStore, tmp_path: Path) -> None:
     _fill(store, range(40))
     names = segment_files(tmp_path)
