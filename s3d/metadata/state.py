@@ -302,9 +302,10 @@ def _check_file(path: Path, environment: Any) -> None:
     if (path / DATA_FILE).stat().st_size < pages * environment.stat()["psize"]:
         environment.close()
         raise StateDamagedError(f"the metadata in {path} is damaged: its file was cut. {damage.ADVICE}")
-    with environment.begin() as txn:
-        reached = sum(1 for _ in txn.cursor())
-    if reached < environment.stat()["entries"]:
+    tables = environment.open_db(None)
+    with environment.begin() as txn:  # of one state: another process may be making tables
+        whole = sum(1 for _ in txn.cursor()) == txn.stat(tables)["entries"]
+    if not whole:
         environment.close()
         raise StateDamagedError(
             f"the metadata in {path} is damaged: tables are out of reach. {damage.ADVICE}"
