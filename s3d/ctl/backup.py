@@ -19,6 +19,7 @@ from s3d.metadata.restoring import forget_lives, replay, restore
 from s3d.metadata.rows import RowError
 from s3d.metadata.snapshot import Head, SnapshotError, read_snapshot
 from s3d.metadata.state import State, index_of
+from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 
@@ -101,10 +102,25 @@ def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Hea
         if arguments.salvage:
             salvager(cluster, arguments.config, lacking=lacking)(state, made_us)
         keep_snapshot(cluster, state)
+        _tell_members(cluster, state)
 
     with path.open("rb") as source:
         return restore(
             source.read, cluster.metadata.path, map_size=cluster.metadata.map_size_bytes, finish=finish
+        )
+
+
+def _tell_members(cluster: Cluster, state: State) -> None:
+    """Who joined or left behind the state: rows may name shards of nodes that are no members, which nobody reads."""
+    with state.view() as view:
+        members = {NodeId(row.node) for row in view.nodes() if row.member}
+    if not members:
+        return  # the first start takes all nodes of the file
+    for node in sorted({node.id for node in cluster.nodes} - members):
+        print(f"node {node} is no member in this metadata: once the store runs, s3ctl node add {node}")
+    for node in sorted(members - {node.id for node in cluster.nodes}):
+        print(
+            f"node {node} is a member in this metadata and not in the file: put it there, or remove it again"
         )
 
 

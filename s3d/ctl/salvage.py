@@ -63,6 +63,8 @@ def run_salvage(cluster: Cluster, arguments: argparse.Namespace) -> None:
 def keep_snapshot(cluster: Cluster, state: State) -> None:
     """A snapshot of a state that was made anew: no journal goes on from those of the one before."""
     folders = [node.path / snapshot_files.FOLDER for node in cluster.nodes if node.path.is_dir()]
+    if not folders:  # new disks; the first start makes one
+        return
     with state.view() as view:
         snapshot_files.save(view, folders, now_us=time.time_ns() // 1_000, rest=lambda: None)
 
@@ -95,8 +97,14 @@ async def _walk(cluster: Cluster, servers: Servers, salvage: Salvage, *, since_u
                 salvage.report.doubts.append(
                     Doubt(f"node {node} is not there: what needs its shards is not found")
                 )
+        with salvage.state.view() as view:
+            unlisted = {NodeId(row.node) for row in view.nodes() if row.member} - up.keys()
+        for node in sorted(unlisted):
+            salvage.report.doubts.append(
+                Doubt(f"node {node} is a member and not in the file: what needs its shards is not found")
+            )
         there = {NodeId(node): client for node, client in clients.items() if up[node]}
-        await salvage_walk.run(there, salvage, since_us=since_us, all_there=all(up.values()))
+        await salvage_walk.run(there, salvage, since_us=since_us, all_there=all(up.values()) and not unlisted)
     finally:
         for client in clients.values():
             await client.close()

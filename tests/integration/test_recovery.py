@@ -112,10 +112,13 @@ def test_damaged_metadata_stops_the_store_and_the_newest_snapshot_restores_it(st
     assert all(
         len(snapshots(store, node)) <= 3 for node in store.nodes
     )  # the last was not followed by a clearing
+    file = store.folder / "data/metadata/data.mdb"
+    sound = file.read_bytes()
     damage(store, "object-7")
-    for _ in range(2):  # it does not forget
+    for _ in range(2):
         said = refused_start(store)
         assert "is damaged" in said and "s3ctl restore --newest --salvage" in said
+        file.write_bytes(sound)  # nobody forgets what was found
     newest = snapshots(store, 1)[-1]
     newest.write_bytes(newest.read_bytes()[:-5])  # one that is not whole is passed over
     done = ctl(store, "restore", "--newest")
@@ -207,6 +210,7 @@ def test_the_shards_of_three_nodes_are_enough_and_what_two_have_is_told(store: C
     store.stop()
     metadata, away = store.folder / "data/metadata", store.folder / "away"
     away.mkdir()
+    whole = snapshots(store, 1)[-1]
     for node in (5, 4, 3):
         shutil.move(store.folder / f"node-{node}", away)
         shutil.rmtree(metadata)
@@ -222,13 +226,34 @@ def test_the_shards_of_three_nodes_are_enough_and_what_two_have_is_told(store: C
     assert "0 objects" in done.stdout
     unread = {(name, "2 shards are there") for name in wanted}
     assert unread <= report(store)
-    assert ctl(store, "restore", "--newest", "--salvage").returncode == 0
+    assert ctl(store, "restore", str(whole), "--salvage").returncode == 0
     assert unread <= report(store)
     shutil.move(away / "node-3", store.folder)
     shutil.rmtree(metadata)
     assert ctl(store, "salvage").returncode == 0
     store.start_all()
     assert held(store) == wanted
+
+
+def test_a_backup_from_before_a_node_joined_says_so_and_comes_back_whole(
+    store: Cluster, tmp_path: Path
+) -> None:
+    put(store, "before")
+    assert ctl(store, "backup", str(tmp_path / "backup")).returncode == 0
+    store.stop()
+    joined = store.extend()
+    store.start(joined)
+    assert ctl(store, "node", "add", str(joined)).returncode == 0
+    names = [f"object-{number}" for number in range(12)]
+    put(store, *names)
+    store.stop()
+    done = ctl(store, "restore", str(tmp_path / "backup"), "--salvage")
+    assert done.returncode == 0, done.stderr
+    assert f"node {joined} is no member in this metadata" in done.stdout
+    store.start(joined)
+    assert ctl(store, "node", "add", str(joined)).returncode == 0
+    wait_until(lambda: store.metric("quoin_nodes_up") == joined, within_s=60, what="the node is up")
+    assert held(store) == {name: name.encode() * 1_000 for name in ("before", *names)}
 
 
 def parts(store: Cluster, name: str) -> None:
