@@ -1,8 +1,10 @@
 """Bit rot (T-B1) on a live store: bytes flipped in segment files; every GET stays right, and all of it is mended."""
 
+import json
 import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +83,42 @@ def flip(path: Path, at: int) -> None:
         (byte,) = file.read(1)
         file.seek(at)
         file.write(bytes([byte ^ 0xFF]))
+
+
+def test_what_compaction_finds_is_mended_though_nobody_reads_it(tmp_path: Path):
+    with Cluster.create(tmp_path, settings="\n[gateway]\ncondemned_grace_s = 0.5\n") as store:
+        store.start_all()
+        kept = [BODIES.bytes_of(Content(number, 3 * UNIT)) for number in range(2)]
+        with Client(store.endpoint(), credentials_of(store)) as client:
+            assert client.request("PUT", f"/{BUCKET}").status == 200
+            for number in range(20):
+                body = kept[number] if number < len(kept) else bytes([number]) * 3 * UNIT
+                assert client.put(BUCKET, f"k{number}", body).status == 200
+            path, at = place_of(store, kept[0][:UNIT])
+            node = int(path.relative_to(store.folder).parts[0].removeprefix("node-"))
+            store.kill(node)
+            store.start(node)  # its segment is sealed: what is written from now on goes into another
+            store.wait_healed(deadline_s=MENDED_S_MAX)
+            flip(path, at)
+            before = mended(store)
+            for number in range(len(kept), 20):
+                assert client.request("DELETE", f"/{BUCKET}/k{number}").status == 204
+            wait_until(
+                lambda: mended(store) > before, within_s=MENDED_S_MAX, what="compaction's find is mended"
+            )
+            wait_until(lambda: not path.exists(), within_s=MENDED_S_MAX, what="the segment is gone")
+        wait_until(lambda: told(store, node)["quarantined"] == 0, within_s=MENDED_S_MAX, what="it is told")
+        assert told(store, node)["scrub"]["damaged"] == 0, "scrub found it first"
+        others = [number for number in store.nodes if number != node]
+        store.kill(*others[:2])
+        with Client(store.endpoint(node), credentials_of(store)) as client:
+            for number, body in enumerate(kept):
+                assert client.get(BUCKET, f"k{number}").body == body
+
+
+def told(store: Cluster, node: int) -> dict[str, Any]:
+    """What the status says of a node."""
+    with Client(store.endpoint(), credentials_of(store)) as client:
+        nodes = json.loads(client.request("GET", "/-/admin/status").body)["nodes"]
+    found: dict[str, Any] = next(one for one in nodes if one["id"] == node)
+    return found
