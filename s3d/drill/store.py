@@ -7,6 +7,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import Final, Self
 
 from s3d.drill import disks
@@ -19,11 +20,12 @@ from shardd.contract.cluster_file import load
 from shardd.transport import ties
 
 NODES: Final = 5
-READY_S: Final = 60.0
+READY_S: Final = 120.0
 STOPPED_S: Final = 20.0
 SCRUB_PERIOD_S: Final = 20.0  # a drill does not wait 30 days for what only scrub can find
 
 _HOST: Final = "127.0.0.1"
+_PORTS: Final = range(10_000, 32_768)  # below those that Linux gives to whoever asks for any
 _LEFT_OUT: Final = ("CONFIG", "NODE", "NOTIFY_SOCKET")  # flags of another store
 _SCRUBBED_OFTEN: Final = (
     f"[storage]\nsegment_bytes = {16 << 20}\nscrub_days = {SCRUB_PERIOD_S / 86_400:.7f}\n"
@@ -157,12 +159,12 @@ def _file_text() -> str:
 
 
 def _free_ports(kind: socket.SocketKind) -> list[int]:
-    """Ports that nobody has now."""
-    sockets = [socket.socket(socket.AF_INET, kind) for _ in range(NODES)]
-    try:
-        for one in sockets:
-            one.bind((_HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody has now, and that no connection is given while their nodes are down."""
+    found: list[int] = []
+    for port in SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            found.append(port)
+        if len(found) == NODES:
+            break
+    return found
