@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 STATES_MAX: Final = 2_000_000  # pairs of one key that are looked at before the check gives up
 
@@ -94,67 +94,120 @@ def _check(key: str, calls: Sequence[Call], before: Value) -> Violation | None:
     search = _Search(calls)
     if search.run(before):
         return None
-    return Violation(key, search.deepest.bit_count(), tuple(search.next_of(search.deepest)))
+    return Violation(key, search.deepest.sure_calls(), tuple(search.next_of(search.deepest)))
+
+
+class _Done(NamedTuple):
+    """The calls that are done. Of the sure ones, by their begin: the first `first`, and those of the bits of `window`
+    after them; of the unsure ones those of the bits of `used`."""
+
+    first: int = 0
+    window: int = 0
+    used: int = 0
+
+    def with_sure(self, at: int) -> "_Done":
+        """And the sure call at this place."""
+        window = self.window | 1 << (at - self.first)
+        ones = (~window & (window + 1)).bit_length() - 1
+        return _Done(self.first + ones, window >> ones, self.used)
+
+    def with_unsure(self, at: int) -> "_Done":
+        """And the unsure call at this place."""
+        return self._replace(used=self.used | 1 << at)
+
+    def sure_calls(self) -> int:
+        """How many of the sure ones."""
+        return self.first + self.window.bit_count()
 
 
 class _Search:
-    """Over the orders of one key's calls. A set of calls done is an integer, one bit for each call by its begin."""
+    """Over the orders of one key's calls: sure ones have to be done, unsure ones (UNKNOWN) may be.
+
+    Of two states that differ in what is `used` alone, the one that used less can do all that the other can. So the
+    other is not looked at, and the search does not grow with each way to waste unsure calls.
+    """
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self._calls = sorted(calls, key=lambda call: call.began_s)
-        self._ends = [inf if call.outcome is Outcome.UNKNOWN else call.ended_s for call in self._calls]
-        self._needed = sum(1 << at for at, end_s in enumerate(self._ends) if end_s < inf)
-        self.deepest = 0
+        ordered = sorted(calls, key=lambda call: call.began_s)
+        self._sure = [call for call in ordered if call.outcome is not Outcome.UNKNOWN]
+        self._unsure = [call for call in ordered if call.outcome is Outcome.UNKNOWN]
+        self.deepest = _Done()
 
     def run(self, before: Value) -> bool:
         """Whether there is an order."""
-        seen: set[tuple[Value, int]] = set()
-        waiting: list[tuple[Value, int]] = [(before, 0)]
+        seen: dict[tuple[Value, int, int], list[int]] = {}
+        waiting, looked_at = [(before, _Done())], 0
         while waiting:
             value, done = self._settled(*waiting.pop())
-            if done & self._needed == self._needed:
+            if done.first == len(self._sure):
                 return True
-            if (value, done) in seen:
+            used = seen.setdefault((value, done.first, done.window), [])
+            if any(less & done.used == less for less in used):
                 continue
-            seen.add((value, done))
-            if len(seen) > STATES_MAX:
-                raise UndecidedError(f"{len(self._calls)} calls of {self._calls[0].key}: too many at once")
-            if (done & self._needed).bit_count() > (self.deepest & self._needed).bit_count():
-                self.deepest = done
-            # Those that began first are tried first: the last on the stack.
-            for at in reversed(list(self._candidates(done))):
-                found = after(value, self._calls[at])
-                if found is not None:
-                    waiting.append((found[0], done | 1 << at))
+            used.append(done.used)
+            looked_at += 1
+            if looked_at > STATES_MAX:
+                raise UndecidedError(f"{len(self._sure)} calls of {self._sure[0].key}: too many at once")
+            self.deepest = max(self.deepest, done, key=_Done.sure_calls)
+            waiting += self._followers(value, done)
         return False
 
-    def next_of(self, done: int) -> Iterator[Call]:
-        """The calls of which one would have to be next."""
-        return (self._calls[at] for at in self._candidates(done))
+    def next_of(self, done: _Done) -> Iterator[Call]:
+        """The sure calls of which one would have to be next."""
+        return (self._sure[at] for at in self._candidates(done)[0])
 
-    def _settled(self, value: Value, done: int) -> tuple[Value, int]:
+    def _followers(self, value: Value, done: _Done) -> Iterator[tuple[Value, _Done]]:
+        """What may be next, the last of them first: sure ones before unsure ones, those that began first before all."""
+        sure, end_s = self._candidates(done)
+        unsure = list(self._maybe(done, end_s))
+        possible = [*(self._sure[at] for at in sure), *(self._unsure[at] for at in unsure)]
+        asking = [call for call in possible if call.act is not Act.WRITE]
+        for at in unsure:
+            found = after(value, self._unsure[at])
+            # An unsure one was worth doing only if a call that may be next depends on the value that it leaves.
+            if found and found[0] != value and any(_answers(found[0], call) for call in asking):
+                yield found[0], done.with_unsure(at)
+        for at in reversed(sure):
+            if found := after(value, self._sure[at]):
+                yield found[0], done.with_sure(at)
+
+    def _settled(self, value: Value, done: _Done) -> tuple[Value, _Done]:
         """With every call done that may be next and only looks: doing it now forbids nothing later."""
         found = True
         while found:
             found = False
-            for at in self._candidates(done):
-                if _only_looks(self._calls[at]) and after(value, self._calls[at]) is not None:
-                    done |= 1 << at
-                    found = True
+            for at in self._candidates(done)[0]:
+                if _only_looks(self._sure[at]) and after(value, self._sure[at]) is not None:
+                    done, found = done.with_sure(at), True
         return value, done
 
-    def _candidates(self, done: int) -> Iterator[int]:
-        """Calls that began before any that is not done ended."""
-        first = (~done & (done + 1)).bit_length() - 1  # the first that is not done
-        end_s = inf
-        open_calls = []
-        for at in range(first, len(self._calls)):
-            if self._calls[at].began_s > end_s:
+    def _candidates(self, done: _Done) -> tuple[list[int], float]:
+        """The sure calls that began before any that is not done ended, and the first of these ends."""
+        end_s, places = inf, list[int]()
+        for at in range(done.first, len(self._sure)):
+            if self._sure[at].began_s > end_s:
                 break
-            if not done >> at & 1:
-                open_calls.append(at)
-                end_s = min(end_s, self._ends[at])
-        return (at for at in open_calls if self._calls[at].began_s <= end_s)
+            if not done.window >> (at - done.first) & 1:
+                places.append(at)
+                end_s = min(end_s, self._sure[at].ended_s)
+        return [at for at in places if self._sure[at].began_s <= end_s], end_s
+
+    def _maybe(self, done: _Done, end_s: float) -> Iterator[int]:
+        """The unsure calls that may be next; of those that want the same, the first alone: it may stand for any."""
+        wanted = set[tuple[Act, Value, Value]]()
+        for at, call in enumerate(self._unsure):
+            if call.began_s > end_s:
+                return
+            same = (call.act, call.value, call.expected)
+            if not done.used >> at & 1 and same not in wanted:
+                wanted.add(same)
+                yield at
+
+
+def _answers(value: Value, call: Call) -> bool:
+    """Whether the call's answer, or what it would do where there was none, is that of this value."""
+    found = after(value, call)
+    return found is not None and (call.outcome is not Outcome.UNKNOWN or found != (value,))
 
 
 def _only_looks(call: Call) -> bool:

@@ -129,6 +129,20 @@ def test_verdicts_are_those_of_trying_every_order():
     assert min(seen.values()) > cases // 20, seen
 
 
+def test_unknown_outcomes_without_number_leave_a_lie_decided():
+    """Each of them may take effect at any later time: all their subsets are more than anybody can try."""
+    calls = []
+    for at in range(150):
+        calls.append(call(WRITE, f"v{at}", at, at + 0.5))
+        calls.append(call(WRITE, f"lost{at}", at, at + 0.5, outcome=Outcome.UNKNOWN))
+        calls.append(call(WRITE, None, at, at + 0.5, outcome=Outcome.UNKNOWN))
+        calls.append(call(READ, f"v{at}", at + 0.6, at + 0.8))
+    assert violations(calls) == []
+    (found,) = violations([*calls, call(READ, "v100", 150.0, 150.5)])
+    assert found.explained == 300 and [one.value for one in found.stuck] == ["v100"]
+    assert violations([*calls, call(READ, "lost100", 150.0, 150.5)]) == []
+
+
 def _history(chance: random.Random, *, length: int) -> list[Call]:
     """Each call takes effect at a moment of chance between its ends; up to ten overlap."""
     value: Value = None
