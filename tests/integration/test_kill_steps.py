@@ -128,7 +128,8 @@ def die_at(
         if any(not work(step) for _ in range(ATTEMPTS_MAX)):
             deaths.hold()
         else:
-            print(f"{name}: no run came to {step} again")
+            print(f"{name}: no run came to {step} again: it was one of what every gateway does all the time")
+            deaths.asked -= 1
     assert deaths.held, "no run came to any of these steps again"
 
 

@@ -177,6 +177,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_deleted_comes_back(folder: Pat
             store = open_store(folder, filesystem=filesystem, segment_bytes=SEGMENT_BYTES)
     store.close()
     removed = filesystem.counted["unlink"]
+    assert removed > TRACE_OPERATIONS // 10, "the trace is to compact, and to drop what it compacted"
     print(f"T-C1: seed {SEED}, {filesystem.calls} calls ({removed} unlinks), {trace.states} states recovered")
 
 
