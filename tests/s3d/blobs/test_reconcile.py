@@ -85,7 +85,6 @@ def test_a_pass_is_due_for_a_new_life_for_damage_and_weekly() -> None:
     assert owed(half, status(life=b"m" * 16), 30) == owed(None, status(life=b"m" * 16), 30)
     assert owed(whole, status(losses=2), 10 + PERIOD_US) is not None
     assert owed(whole, status(losses=2), 9) is not None, "the clock was ahead"
-    assert owed(whole, status(losses=2), 9) is not None, "the clock was ahead"
 
 
 async def test_a_wiped_node_is_filled_again_without_any_read(five: Reconciled) -> None:
