@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 BUCKET = "members"
 SETTINGS = "\n[gateway]\ncondemned_grace_s = 20.0\n"
-SLOWLY = "repair_mb_per_s = 0.5\n"
+SLOWLY = "repair_mb_per_s = 0.2\n"
 PATIENCE_S = 120.0
 MOVED_S = 600.0
 OPERATIONS = 40
