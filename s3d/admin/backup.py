@@ -9,6 +9,7 @@ from s3d.metadata.snapshot import write_snapshot
 from s3d.operations.call import Store
 from s3d.operations.reply import Reply
 
+HEADERS: Final = (("Content-Type", "application/octet-stream"),)
 PIECE_BYTES: Final = 1 << 20
 
 
@@ -36,7 +37,7 @@ async def backup(store: Store) -> Reply:
         return made, length
 
     made, length = await aside(make)
-    return Reply(headers=(("Content-Type", "application/octet-stream"),), rest=_stream(made), length=length)
+    return Reply(headers=HEADERS, rest=_stream(made), length=length)
 
 
 async def _stream(made: BinaryIO) -> AsyncGenerator[list[bytes], None]:

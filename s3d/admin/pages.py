@@ -6,7 +6,7 @@ from typing import Final
 
 from s3d.access.policy import Resource, evaluate
 from s3d.admin import metrics, orders
-from s3d.admin.backup import backup
+from s3d.admin.backup import HEADERS, backup
 from s3d.admin.counters import Counters
 from s3d.admin.explain import explain
 from s3d.admin.gauges import gauges
@@ -59,6 +59,8 @@ class Pages:
                 return _json(await explain(self._store, request.target.query))
             case "/-/admin/backup":
                 self._require("admin:Backup", _request(method, target, headers))
+                if method == "HEAD":  # how long a snapshot is, only its making would tell
+                    return Reply(headers=HEADERS, length=-1)
                 return await backup(self._store)
         raise S3Error("NoSuchKey", Key=path)
 

@@ -187,6 +187,22 @@ async def test_status_is_for_administrators(live: Live) -> None:
     assert (status["degraded_blobs"], status["condemned"], status["writable"]) == (0, 0, True)
 
 
+async def test_who_asks_for_the_head_of_a_backup_alone_has_none_made(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def make(_view: object, _write: object, *, now_us: int) -> None:
+        made.append(now_us)
+
+    monkeypatch.setattr("s3d.admin.backup.write_snapshot", make)
+    assert (await live.ask("HEAD", "/-/admin/backup", key="AKREADER")).status == 403
+    told = await live.ok("HEAD", "/-/admin/backup")
+    assert told.headers["content-type"] == "application/octet-stream" and not made
+    await live.ok("GET", "/-/admin/backup")
+    assert len(made) == 1
+
+
 async def test_there_is_nothing_else(live: Live) -> None:
     assert (await live.ask("GET", "/-/other", key="")).status == 404
     assert (await live.ask("PUT", "/-/health", key="")).status == 405
