@@ -38,6 +38,10 @@ MOVED_AT_ONCE: Final = 8
 SAVED_EVERY_US: Final = 2_000_000  # so much is gone over again at most after a crash
 AGAIN_US: Final = 3_000_000  # after a pass that left something, for nodes that were down
 DRAINED_AGAIN_US: Final = 20_000_000  # uploads that began before a node was drained may yet end on it
+# A gateway that follows the members late commits uploads that a node took before it left: within a put's deadline,
+# the 45 s in which a writer replaces what other nodes failed, and the log's time.
+LATE_AGAIN_US: Final = 120_000_000
+LATE: Final = b"late"  # ends the subject of the pass that looks for these
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,8 @@ class RebalanceCounters:
 def due(job: JobRow | None, members: Sequence[Member], now_us: int) -> JobRow | None:
     """The pass that these members need now, a new one or one to go on with; None where they need none.
 
-    A pass for each change of the members, until one has left nothing; and again while nodes are drained.
+    A pass for each change of the members, until one has left nothing; again while nodes are drained, and once more
+    when the last uploads that knew the members from before have ended.
     """
     subject = _subject(members)
     fresh = JobRow(subject, now_us, now_us)
@@ -62,12 +67,15 @@ def due(job: JobRow | None, members: Sequence[Member], now_us: int) -> JobRow | 
         return fresh if any(member.joined_us or not member.active for member in members) else None
     if job.stopped:
         return None
-    if job.subject != subject:
+    if not job.subject.startswith(subject):
         return fresh
     if not job.finished:
         return None if not job.cursor and _is_within(AGAIN_US, job, now_us) else job
-    drains = any(not member.active for member in members)
-    return fresh if drains and not _is_within(DRAINED_AGAIN_US, job, now_us) else None
+    if any(not member.active for member in members):
+        return None if _is_within(DRAINED_AGAIN_US, job, now_us) else fresh
+    if job.subject != subject or _is_within(LATE_AGAIN_US, job, now_us):
+        return None
+    return msgspec.structs.replace(fresh, subject=subject + LATE)
 
 
 def _is_within(pause_us: int, job: JobRow, now_us: int) -> bool:
@@ -179,7 +187,9 @@ class Rebalancer:
     def _is_over(self, view: View, job: JobRow) -> bool:
         """Was the pass stopped, or have the members changed?"""
         kept = view.job(JOB)
-        return (kept is not None and kept.stopped) or job.subject != _subject(self._membership.members)
+        return (kept is not None and kept.stopped) or not job.subject.startswith(
+            _subject(self._membership.members)
+        )
 
     def _plans(self, rows: Sequence[tuple[bytes, BlobRow]]) -> tuple[list[Mending], int]:
         """What can be moved now of these blobs; and how many others wait for nodes, or to be repaired first."""

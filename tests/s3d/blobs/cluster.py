@@ -33,6 +33,10 @@ class Cluster:
 
     async def put(self, key: str, body: bytes) -> StoredBlob:
         stored = await self.store.put(body, key=key.encode())
+        await self.commit(key, stored)
+        return stored
+
+    async def commit(self, key: str, stored: StoredBlob) -> None:
         put = PutObject(
             new_blob_id(1),
             self.now_us,
@@ -47,7 +51,6 @@ class Cluster:
         )
         outcomes = await self.log.append([put])
         assert not outcomes[0].error
-        return stored
 
     def row(self, stored: StoredBlob) -> BlobRow:
         with self.state.view() as view:

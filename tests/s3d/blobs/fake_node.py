@@ -123,6 +123,9 @@ class FakeNode:
             state, self.node, self.incarnation, "fake", 0, 1 << 39, 1 << 40, len(self.stored), size, 1, 0
         )
 
+    async def close(self) -> None:
+        """It holds no connection."""
+
     def flip(self, blob: bytes, shard: int, *, extent: int = 0, at: int = 0) -> None:
         """Damage one byte of what is stored, behind everybody's back."""
         message, data = self.stored[blob, shard][extent]

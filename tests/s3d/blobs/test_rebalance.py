@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from s3d.blobs.membership import Connection, Member, Membership
-from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, Rebalancer, due
+from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer, due
 from s3d.blobs.writer import StoredBlob
 from s3d.metadata import tables
 from s3d.metadata.commands import ImportNodes, NodeAddress, SetNodeState, StopJob
@@ -54,7 +54,7 @@ def test_each_change_is_a_new_pass_from_the_first_blob_on() -> None:
 
 def test_a_pass_that_left_nothing_was_the_last_and_one_that_did_is_followed_by_another() -> None:
     job = begun(JOINED)
-    assert due(replace(job, finished=True), JOINED, NOW_US + DRAINED_AGAIN_US) is None
+    assert due(replace(job, finished=True), JOINED, NOW_US + LATE_AGAIN_US - 1) is None
     assert due(job, JOINED, NOW_US + AGAIN_US - 1) is None
     assert due(job, JOINED, NOW_US + AGAIN_US) == job
     assert due(job, JOINED, NOW_US - 1) == job, "the clock was ahead"
@@ -65,6 +65,17 @@ def test_while_a_node_is_drained_late_uploads_are_looked_for() -> None:
     assert due(job, DRAINED, NOW_US + DRAINED_AGAIN_US - 1) is None
     assert due(job, DRAINED, NOW_US + DRAINED_AGAIN_US) is not None
     assert due(job, DRAINED, NOW_US - 1) is not None
+
+
+def test_uploads_that_a_node_took_before_it_left_are_looked_for_once_more() -> None:
+    late = due(replace(begun(JOINED), finished=True), JOINED, NOW_US + LATE_AGAIN_US)
+    assert late is not None and not late.finished
+    later_us = NOW_US + LATE_AGAIN_US + AGAIN_US
+    assert due(replace(late, cursor=b"c"), JOINED, later_us) == replace(late, cursor=b"c"), (
+        "it is gone on with"
+    )
+    assert due(replace(late, finished=True), JOINED, later_us + LATE_AGAIN_US) is None, "once is enough"
+    assert due(replace(late, finished=True), FIRST, later_us) not in (None, late), "the next change is met"
 
 
 def test_what_an_operator_stopped_is_not_done_whatever_changes() -> None:
@@ -80,6 +91,7 @@ class Moving:
 
     cluster: Cluster
     rebalancer: Rebalancer
+    membership: Membership
     stored: list[StoredBlob]
 
     def on(self, node: int) -> int:
@@ -90,8 +102,15 @@ class Moving:
         with self.cluster.state.view() as view:
             return view.job(JOB)
 
-    def later(self) -> None:
-        self.cluster.now_us += DRAINED_AGAIN_US
+    def later(self, passed_us: int = DRAINED_AGAIN_US) -> None:
+        self.cluster.now_us += passed_us
+
+    async def remove(self, node: int) -> None:
+        """Take a node out; this gateway follows."""
+        gone = SetNodeState(new_blob_id(2), self.cluster.now_us, node=node, state="removed", active_min=5)
+        outcomes = await self.cluster.log.append([gone])
+        assert not outcomes[0].error
+        await self.membership.follow()
 
 
 @pytest.fixture
@@ -120,7 +139,7 @@ async def moving(tmp_path: Path) -> AsyncIterator[Moving]:
             lease=cluster.lease(JOB, bytes(16)),
             now_us=lambda: cluster.now_us,
         )
-        yield Moving(cluster, rebalancer, stored)
+        yield Moving(cluster, rebalancer, membership, stored)
 
 
 async def test_a_drained_node_is_emptied_and_every_blob_is_read_before_and_after(moving: Moving) -> None:
@@ -152,6 +171,27 @@ async def test_what_cannot_move_now_is_moved_by_a_later_pass(moving: Moving) -> 
     await moving.rebalancer.round()
     job = moving.job()
     assert not moving.on(2) and job is not None and job.finished
+
+
+async def test_what_a_gateway_commits_after_its_node_has_left_is_moved(moving: Moving) -> None:
+    fleet = moving.cluster.store.fleet
+    fleet.retire(())  # a gateway that does not know yet that the node is drained
+    late = {f"late-{number}": b"y" * 1_000 for number in range(6)}
+    stored = {key: await moving.cluster.store.put(body, key=key.encode()) for key, body in late.items()}
+    fleet.retire([NodeId(2)])
+    await moving.rebalancer.round()
+    await moving.remove(2)
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert job is not None and job.finished and moving.on(2) == 0
+    for key, one in stored.items():
+        await moving.cluster.commit(key, one)
+    moving.stored += stored.values()
+    assert moving.on(2) and not moving.cluster.degraded(), "no other job meets them"
+    moving.later(LATE_AGAIN_US)
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert moving.on(2) == 0 and job is not None and (job.finished, job.done) == (True, 18)
 
 
 async def test_nobody_moves_anything_while_it_is_stopped(moving: Moving) -> None:
