@@ -33,6 +33,8 @@ class Progress(msgspec.Struct):
     records: int = 0
     damaged: int = 0
     passes: int = 0
+    done_bytes: int = 0
+    total_bytes: int = 0  # done, and what is left as the segments are now
 
 
 class Scrubbing:
@@ -65,7 +67,13 @@ class Scrubbing:
         if progress.started_us == 0:
             progress.started_us = now_us
         number = left[0]
-        seen = self._store.scrub_step(number, progress.position if number == progress.segment else 0)
+        start = progress.position if number == progress.segment else 0
+        seen = self._store.scrub_step(number, start)
+        stop = seen.position or max(start, segments[number])
+        done_bytes = progress.done_bytes + stop - start
+        rest_bytes = sum(segments[number] for number in left) - stop
+        progress.total_bytes = done_bytes + max(0, rest_bytes)  # first: status reads them in between
+        progress.done_bytes = done_bytes
         progress.records += seen.records
         progress.damaged += seen.damaged
         progress.segment, progress.position = (number, seen.position) if seen.position else (number + 1, 0)

@@ -138,6 +138,8 @@ class ShardService:
             scrub_records=scrub.records,
             scrub_damaged=scrub.damaged,
             scrub_passes=scrub.passes,
+            scrub_done_bytes=scrub.done_bytes,
+            scrub_total_bytes=scrub.total_bytes,
         )
 
     def _write(self, request: Request, changes: Sequence[Change], *, size_bytes: int) -> None:

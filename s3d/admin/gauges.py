@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from s3d.admin.status import job_facts, newest_snapshot_us
+from s3d.admin.status import job_facts, newest_snapshot_us, scrub_facts
 from s3d.metadata.rows import JobRow
 from s3d.operations.call import Store
 from s3d.shards.fleet import Fleet
@@ -29,6 +29,7 @@ def gauges(store: Store) -> list[Gauge]:
             "snapshot_age_s", "Since the newest snapshot; since 1970 without one.", _snapshot_age_s(store)
         ),
         *_of_nodes(store.blobs.fleet),
+        *_of_scrub(store.blobs.fleet),
         *_of_jobs(jobs),
     ]
 
@@ -54,6 +55,25 @@ def _of_nodes(fleet: Fleet) -> Iterable[Gauge]:
         _plain("quarantined_records", "Damaged records that are still to be made anew.", rotten),
         Gauge("node_up", "Whether this gateway reaches the shard server of a node.", each),
     )
+
+
+def _of_scrub(fleet: Fleet) -> Iterable[Gauge]:
+    """Of the nodes that are up and have a pass under way."""
+    facts = [
+        (f'{{node="{node}"}}', scrub_facts(status))
+        for node, status in sorted(fleet.statuses().items())
+        if status is not None and status.scrub_total_bytes
+    ]
+    says = {
+        "done_bytes": "What scrub has verified of a node's segments in this pass, of scrub_total_bytes.",
+        "total_bytes": "What scrub has to verify in this pass.",
+        "mb_per_s": "What scrub has verified in this pass, in megabytes a second.",
+        "left_s": "How long the pass takes yet, as it goes.",
+    }
+    for name, words in says.items():
+        samples = tuple((label, fact[name]) for label, fact in facts if fact[name] is not None)
+        if samples:
+            yield Gauge(f"scrub_{name}", words, samples)
 
 
 def _of_jobs(jobs: Iterable[tuple[str, JobRow]]) -> Iterable[Gauge]:

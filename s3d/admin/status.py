@@ -79,16 +79,23 @@ def _health(status: Status | None, *, slow: bool) -> dict[str, Any]:
         "quarantined": status.quarantined if status is not None else None,
         "version": status.version if status is not None else None,
         "incarnation": status.incarnation.hex() if status is not None else None,
-        "scrub": _scrub(status) if status is not None else None,
+        "scrub": scrub_facts(status) if status is not None else None,
     }
 
 
-def _scrub(status: Status) -> dict[str, int]:
+def scrub_facts(status: Status) -> dict[str, Any]:
+    """How far scrub has come in its pass over one node's segments; `mb_per_s` and `left_s` as the pass went so far."""
+    done, total = status.scrub_done_bytes, status.scrub_total_bytes
+    took_s = max(0, status.time_us - status.scrub_started_us) / 1e6 if status.scrub_started_us else 0.0
     return {
         "passes": status.scrub_passes,
         "started_us": status.scrub_started_us,
         "records": status.scrub_records,
         "damaged": status.scrub_damaged,
+        "done_bytes": done,
+        "total_bytes": total,
+        "mb_per_s": round(done / 1e6 / took_s, 3) if took_s else 0.0,
+        "left_s": round((total - done) * took_s / done, 1) if done else None,
     }
 
 

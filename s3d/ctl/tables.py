@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+DAY_S: Final = 86_400.0
 _FINDINGS = {"rebalance": "shards moved"}  # what a job counts as `found`, where that is another word
 
 
@@ -51,9 +52,24 @@ def show_status(status: Mapping[str, Any]) -> None:
         console.print(f"[red]the newest snapshot of the metadata is of {moment(metadata['snapshot_us'])}")
     else:
         console.print(f"newest snapshot of the metadata: {moment(metadata['snapshot_us'])}", highlight=False)
+    if said := scrubbed(status["nodes"]):
+        console.print(said, highlight=False)
     for job in status["jobs"]:
         if not job["finished"]:
             console.print(progress(job), highlight=False)
+
+
+def scrubbed(nodes: Iterable[Mapping[str, Any]]) -> str:
+    """How far scrub is on all nodes together, and on the last of them; "" where none has a pass under way."""
+    passes = [scrub for node in nodes if (scrub := node.get("scrub")) and scrub.get("total_bytes")]
+    if not passes:
+        return ""
+    done, total, mb_per_s = (
+        sum(scrub[fact] for scrub in passes) for fact in ("done_bytes", "total_bytes", "mb_per_s")
+    )
+    said = f"scrub: {size(done)} of {size(total)}, {mb_per_s:.3g} MB/s"
+    left_s = max(scrub["left_s"] or 0.0 for scrub in passes)
+    return f"{said}, {left_s / DAY_S:.1f} days left" if left_s else said
 
 
 def progress(job: Mapping[str, Any]) -> str:

@@ -116,6 +116,8 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     scrub_damaged: int = 0  # stretches of segments that were no records
     scrub_passes: int = 0
     losses: int = 0  # records that were ever found damaged or gone; it grows until the index is made anew
+    scrub_done_bytes: int = 0  # of segments, verified in the pass that is under way
+    scrub_total_bytes: int = 0  # those and what is left of it
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

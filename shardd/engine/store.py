@@ -8,7 +8,7 @@ import errno
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -250,9 +250,13 @@ class ShardStore:
                 self._index.condemn()
                 raise ShardCorruptError(str(fault)) from fault
 
-    def segments(self) -> Sequence[int]:
-        """The numbers of all segments, in order."""
-        return sorted(self._journal.segments)
+    def segments(self) -> Mapping[int, int]:
+        """The numbers of all segments, in order, and how many bytes of each are written."""
+        known = self._index.segments
+        return {
+            number: known[number].scanned_to if number in known else 0
+            for number in sorted(self._journal.segments)
+        }
 
     def flush_index(self) -> None:
         """Commit the index and its checkpoint; keep the spare room. A disk that refuses is tried again next time."""

@@ -42,6 +42,32 @@ def test_a_pass_reads_every_record_and_is_spread_over_the_period(store: ShardSto
     assert scrub.progress == Progress(store.incarnation, passes=1)
 
 
+def test_it_says_how_many_bytes_of_the_segments_are_verified(store: ShardStore, tmp_path: Path) -> None:
+    scrub, total = scrubbing(store, tmp_path), sum(store.segments().values())
+    assert total > RECORDS * RECORD_SIZE
+    told = [scrub.progress]
+    while not scrub.progress.passes:
+        scrub.save()
+        scrub = scrubbing(store, tmp_path)
+        scrub.step(NOW_US)
+        told.append(scrub.progress)
+    done = [progress.done_bytes for progress in told]
+    steps = done[:-1]
+    assert steps == sorted(set(steps)) and (steps[0], steps[-1], done[-1]) == (0, total, 0)
+    assert {progress.total_bytes for progress in told[1:-1]} == {total}
+
+
+def test_what_is_stored_meanwhile_is_to_be_verified_too(store: ShardStore, tmp_path: Path) -> None:
+    scrub = scrubbing(store, tmp_path)
+    for number in range(5):
+        scrub.step(NOW_US)
+        commit(store, put(RECORDS + number, content(RECORD_SIZE, number)))
+    while scrub.progress.done_bytes < scrub.progress.total_bytes:
+        scrub.step(NOW_US)
+    assert scrub.progress.records == RECORDS + 5
+    assert scrub.progress.total_bytes == sum(store.segments().values())
+
+
 def test_a_pass_goes_on_after_a_restart(store: ShardStore, tmp_path: Path) -> None:
     scrub = scrubbing(store, tmp_path)
     for _ in range(3):

@@ -19,7 +19,7 @@ from shardd.contract.errors import BY_CODE, InternalError, OverloadedError, Shar
 from shardd.engine.filesystem import DiskFilesystem
 from shardd.engine.store import Delete, ShardStore
 from shardd.promptness import SLOW_S, Promptness
-from shardd.scrubbing import Scrubbing
+from shardd.scrubbing import Progress, Scrubbing
 from shardd.service import ShardService
 from shardd.transport import session
 from shardd.transport.tls import PeerIdentity
@@ -43,9 +43,9 @@ class Server:
             filesystem=DiskFilesystem(),
             limits=LIMITS,
         )
-        scrubbing = Scrubbing(self.store, folder / "scrub.json", limits=LIMITS)
+        self.scrubbing = Scrubbing(self.store, folder / "scrub.json", limits=LIMITS)
         self.service = ShardService(
-            self.store, scrubbing, cluster=self.identity.cluster, give_up=lambda: None
+            self.store, self.scrubbing, cluster=self.identity.cluster, give_up=lambda: None
         )
         self.endpoint = serve(self.secrets, self.service.handle)
         self.address = self.endpoint.listen("127.0.0.1", 0)
@@ -109,6 +109,19 @@ async def test_what_is_put_is_there_until_it_is_deleted(server: Server) -> None:
     assert await ask(client, messages.DeleteShards([(BLOB, 0, 1)])) == messages.Done()
     assert code_of(await ask(client, messages.GetUnits(BLOB, 0, 0, 0, 1))) == "ShardNotFoundError"
     assert await ask(client, messages.StatShard(BLOB, 0)) == messages.Stat([])
+
+
+async def test_the_status_says_how_far_scrub_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scrubbing, "step", lambda _scrub, _now_us: 60.0)
+    server = Server(tmp_path)
+    server.scrubbing.progress = Progress(
+        b"", 7, records=8, damaged=9, passes=10, done_bytes=11, total_bytes=12
+    )
+    status = await ask(await server.client(), messages.GetStatus())
+    await server.close()
+    assert isinstance(status, messages.Status)
+    assert (status.scrub_started_us, status.scrub_records, status.scrub_damaged) == (7, 8, 9)
+    assert (status.scrub_passes, status.scrub_done_bytes, status.scrub_total_bytes) == (10, 11, 12)
 
 
 async def test_a_delete_that_was_long_on_its_way_takes_nothing_that_came_since(server: Server) -> None:
@@ -255,6 +268,9 @@ async def test_small_requests_do_without_threads_while_the_disk_is_prompt(
     client, seen, ages = await server.client(), list[bool](), [0.0]
     commit, read = server.store.commit, server.store.read
     main = threading.main_thread()
+    monkeypatch.setattr(server.service, "tend", lambda: 3_600.0)
+    with server.service._committer.turn:  # what it tends just now would take a small write to the thread
+        pass
 
     def spy(work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **more: Any) -> Any:

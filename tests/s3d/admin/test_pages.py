@@ -14,7 +14,7 @@ from s3d.admin.pages import Pages
 from s3d.metadata import snapshot_files
 from s3d.metadata.commands import SaveJob
 from s3d.metadata.rows import JobRow
-from shardd.contract.blobs import new_blob_id
+from shardd.contract.blobs import NodeId, new_blob_id
 from tests.s3d.live import Live, gateway
 
 LABEL = r"[a-z]+=\"[^\"]*\""
@@ -157,6 +157,33 @@ async def test_metrics_tell_how_far_jobs_are_until_they_end(live: Live) -> None:
         'stopped{job="repair"} 0',
     ]
     assert {"quoin_metadata_waits_s 0", "quoin_quarantined_records 0"} <= set(page)
+
+
+async def test_status_and_metrics_tell_how_far_scrub_is_on_each_node(live: Live) -> None:
+    live.nodes[NodeId(2)].says = {
+        "time_us": 105_000_000,
+        "scrub_started_us": 5_000_000,
+        "scrub_done_bytes": 20_000_000,
+        "scrub_total_bytes": 50_000_000,
+    }
+    live.nodes[NodeId(3)].says = {"time_us": 5, "scrub_started_us": 5, "scrub_total_bytes": 7}
+    fleet = live.store.blobs.fleet
+    async with asyncio.timeout(5):
+        while sum(bool(status and status.scrub_total_bytes) for status in fleet.statuses().values()) < 2:
+            await asyncio.sleep(0.005)
+    nodes = json.loads((await live.ok("GET", "/-/admin/status")).body)["nodes"]
+    told = [[node["scrub"][fact] for fact in ("done_bytes", "mb_per_s", "left_s")] for node in nodes[:3]]
+    assert told == [[0, 0, None], [20_000_000, 0.2, 150], [0, 0, None]]
+    page = (await live.ask("GET", "/-/metrics", key="")).body.decode().splitlines()
+    assert [line.removeprefix("quoin_scrub_") for line in page if line.startswith("quoin_scrub_")] == [
+        'done_bytes{node="2"} 20000000',
+        'done_bytes{node="3"} 0',
+        'total_bytes{node="2"} 50000000',
+        'total_bytes{node="3"} 7',
+        'mb_per_s{node="2"} 0.2',
+        'mb_per_s{node="3"} 0',
+        'left_s{node="2"} 150',
+    ]
 
 
 async def test_the_age_of_the_newest_snapshot_is_told(live: Live) -> None:

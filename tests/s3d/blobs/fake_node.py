@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from shardd.contract.blobs import UNIT_SIZE, NodeId, unit_crc
 from shardd.contract.errors import (
     BadRequestError,
@@ -43,6 +45,7 @@ class FakeNode:
     lists_max: int | None = None
     stored: dict[tuple[bytes, int], dict[int, tuple[PutExtent, bytes]]] = field(default_factory=dict)
     deleted: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    says: dict[str, int] = field(default_factory=dict)  # fields of its status
 
     async def put(self, message: PutExtent, payload: Sequence[bytes], *, deadline_s: float) -> None:
         self.puts += 1
@@ -119,9 +122,10 @@ class FakeNode:
         await self._answer(deadline_s, silent=self.silent)
         state = "full" if self.full else "busy" if self.busy else "ok"
         size = sum(len(data) for extents in self.stored.values() for _, data in extents.values())
-        return Status(
+        status = Status(
             state, self.node, self.incarnation, "fake", 0, 1 << 39, 1 << 40, len(self.stored), size, 1, 0
         )
+        return msgspec.structs.replace(status, **self.says)
 
     async def close(self) -> None:
         """It holds no connection."""

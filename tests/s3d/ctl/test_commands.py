@@ -177,12 +177,19 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     facts = {"shards": 7, "shard_bytes": 1536, "free_bytes": 5 << 30, "total_bytes": 200 << 30}
     down = {"id": 2, "host": "h", "port": 9992, "up": False, "state": "down", "version": None}
     leaving = up | facts | {"id": 3, "state": "ok", "membership": "draining", "quarantined": 0}
+    scrub = {"done_bytes": 1 << 30, "total_bytes": 2 << 30, "mb_per_s": 0.5, "left_s": 86_400.0}
+    resting = dict.fromkeys(scrub, 0) | {"left_s": None}
     job = {"name": "reconcile/1", "done": 5, "total": 7, "found": 2, "finished": False}
     job |= {"mb_per_s": 1.5, "left_s": 4.2}
     jobs = [job, job | {"name": "reconcile/2", "finished": True}, job | {"name": "rebalance"}]
     tables.show_status(
         {
-            "nodes": [up | facts, down, leaving, down | {"id": 4, "membership": "draining"}],
+            "nodes": [
+                up | facts | {"scrub": scrub},
+                down | {"scrub": None},
+                leaving | {"scrub": scrub | {"left_s": 216_000.0}},
+                down | {"id": 4, "membership": "draining", "scrub": resting},
+            ],
             "degraded_blobs": 3,
             "condemned": 0,
             "writable": False,
@@ -200,6 +207,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     assert lines[7:] == [
         "node 1: 2 damaged records, to be made anew",
         "newest snapshot of the metadata: 1970-01-02 00:00:00 UTC",
+        "scrub: 2.0 GiB of 4.0 GiB, 1 MB/s, 2.5 days left",
         "reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left",
         "rebalance: 5 of 7, 2 shards moved, 1.5 MB/s, 4 s left",
     ]
