@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from s3d.blobs.comparing import Line
@@ -12,13 +13,31 @@ from s3d.metadata.fields import Placement
 from s3d.metadata.rows import BlobRow
 from s3d.shards.port import NodeClient
 from shardd.contract.blobs import BlobId, NodeId
-from shardd.contract.errors import ShardError
+from shardd.contract.errors import ShardCorruptError, ShardError
 
 PAGE_LINES: Final = 1_000
 DEADLINE_S: Final = 10.0
 STATS_AT_ONCE: Final = 64
+UNKNOWN_AT_ONCE: Final = 4_096  # whose lines are kept until their identities are asked for
 
 Clients = Mapping[NodeId, NodeClient]
+
+
+@dataclass(slots=True)
+class _Walked:
+    """What differs from the state, and no line of all that is as it says: there may be many millions."""
+
+    moved: list[tuple[bytes, BlobRow, Placement]] = field(default_factory=list)
+    unread: dict[bytes, str] = field(default_factory=dict)
+    gone: set[bytes] = field(default_factory=set)
+    found: list[Found] = field(default_factory=list)
+
+    def meet(self, blob: BlobId, row: BlobRow, held: Held) -> None:
+        """A blob that the state knows."""
+        if (shards := replace(row, held)) != row.shards:
+            self.moved.append((blob, row, shards))
+        if (there := _count(place(held, size=row.size, k=row.k, m=row.m))) < row.k:
+            self.unread[blob] = f"{there} shards are there, and it takes {row.k}: its other nodes are needed"
 
 
 async def run(clients: Clients, salvage: Salvage, *, since_us: int, all_there: bool) -> None:
@@ -28,31 +47,38 @@ async def run(clients: Clients, salvage: Salvage, *, since_us: int, all_there: b
     `since_us` that the state does not know nothing is made: the store itself had given them up. What has fewer than k
     shards on these nodes is told.
     """
-    unread: dict[bytes, str] = {}
-    met: set[bytes] = set()
-    moved: list[tuple[bytes, BlobRow, Placement]] = []
-    unknown: list[tuple[BlobId, Held]] = []
-    async for blob, held in _merged(clients):
-        met.add(blob)
-        with salvage.state.view() as view:
-            row = view.blob(blob)
-            condemned = row is None and view.condemned_blob(blob)
-        if row is not None:
-            if (shards := replace(row, held)) != row.shards:
-                moved.append((blob, row, shards))
-            if (there := _count(place(held, size=row.size, k=row.k, m=row.m))) < row.k:
-                unread[blob] = f"{there} shards are there, and it takes {row.k}: its other nodes are needed"
-        elif not condemned and int.from_bytes(blob[:6], "big") * 1_000 >= since_us:
-            unknown.append((blob, held))
-    with salvage.state.view() as view:
-        gone = {blob for blob, _ in view.blobs() if blob not in met}
-    salvage.relocate(moved)
+    walked = await _walk(clients, salvage, since_us=since_us)
+    salvage.relocate(walked.moved)
     if all_there:
-        salvage.drop(gone)
+        salvage.drop(walked.gone)
     else:
-        unread |= dict.fromkeys(gone, "no node that is there has a shard of it")
-    salvage.tell_unread(unread)
-    salvage.add(await _identified(clients, unknown, salvage))
+        walked.unread |= dict.fromkeys(walked.gone, "no node that is there has a shard of it")
+    salvage.tell_unread(walked.unread)
+    salvage.add(walked.found)
+
+
+async def _walk(clients: Clients, salvage: Salvage, *, since_us: int) -> _Walked:
+    """Both in order of blob: what the nodes hold, and the rows of the state."""
+    walked, unknown = _Walked(), list[tuple[BlobId, Held]]()
+    with salvage.state.view() as view:
+        rows = view.blobs()
+        ahead = next(rows, None)
+        async for blob, held in _merged(clients):
+            while ahead is not None and ahead[0] < blob:
+                walked.gone.add(ahead[0])
+                ahead = next(rows, None)
+            if ahead is not None and ahead[0] == blob:
+                walked.meet(blob, ahead[1], held)
+                ahead = next(rows, None)
+            elif int.from_bytes(blob[:6], "big") * 1_000 >= since_us and not view.condemned_blob(blob):
+                unknown.append((blob, held))
+                if len(unknown) == UNKNOWN_AT_ONCE:
+                    walked.found += await _identified(clients, unknown, salvage)
+                    unknown.clear()
+        if ahead is not None:
+            walked.gone.update((ahead[0], *(blob for blob, _ in rows)))
+    walked.found += await _identified(clients, unknown, salvage)
+    return walked
 
 
 def _count(shards: Placement) -> int:
@@ -60,13 +86,20 @@ def _count(shards: Placement) -> int:
 
 
 async def _merged(clients: Clients) -> AsyncGenerator[tuple[BlobId, Held], None]:
-    """(blob, its lines on all nodes), in order of blob."""
+    """(blob, its lines on all nodes), in order of blob. ShardCorruptError where a node does not keep to that.
+
+    What comes late would be taken for gone, and its versions be dropped.
+    """
+    last = b""
     cursors = [_Cursor(node, client) for node, client in clients.items()]
     while True:
         heads = [line[0] for cursor in cursors if (line := await cursor.peek()) is not None]
         if not heads:
             return
         blob = min(heads)
+        if blob <= last:
+            raise ShardCorruptError("a node does not list its shards in order")
+        last = blob
         held: list[tuple[NodeId, Line]] = []
         for cursor in cursors:
             while (line := await cursor.peek()) is not None and line[0] == blob:
@@ -97,27 +130,28 @@ class _Cursor:
 async def _identified(
     clients: Clients, unknown: Collection[tuple[BlobId, Held]], salvage: Salvage
 ) -> list[Found]:
-    turns = asyncio.Semaphore(STATS_AT_ONCE)
+    found: list[Found] = []
+    blobs = iter(unknown)
 
-    async def look(blob: BlobId, held: Held) -> Found | None:
-        async with turns:
+    async def look() -> None:
+        for blob, held in blobs:
             identity = await _identity(clients, blob, held)
-        if identity is None:
-            salvage.report.doubts.append(Doubt("no shard says whose it is", blob=blob.hex()))
-            return None
-        shards = place(held, size=identity.size, k=identity.k, m=identity.m)
-        there = _count(shards)
-        if there >= identity.k:
-            return Found(blob, identity, shards)
-        what = (
-            f"{there} shards are there, and it takes {identity.k}: it was never acknowledged, or was deleted"
-        )
-        key = identity.key.decode(errors="replace")
-        salvage.report.doubts.append(Doubt(what, identity.bucket, key, blob.hex()))
-        return None
+            if identity is None:
+                salvage.report.doubts.append(Doubt("no shard says whose it is", blob=blob.hex()))
+                continue
+            shards = place(held, size=identity.size, k=identity.k, m=identity.m)
+            there = _count(shards)
+            if there >= identity.k:
+                found.append(Found(blob, identity, shards))
+                continue
+            what = f"{there} shards are there, and it takes {identity.k}: it was never acknowledged, or was deleted"
+            key = identity.key.decode(errors="replace")
+            salvage.report.doubts.append(Doubt(what, identity.bucket, key, blob.hex()))
 
-    looked = await asyncio.gather(*(look(blob, held) for blob, held in unknown))
-    return [found for found in looked if found is not None]
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(STATS_AT_ONCE, len(unknown))):
+            group.create_task(look())
+    return found
 
 
 async def _identity(clients: Clients, blob: BlobId, held: Held) -> Identity | None:

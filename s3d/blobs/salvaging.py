@@ -6,7 +6,7 @@ the end of a multipart upload are in the state alone. What that leaves open is a
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from typing import Any, Final
 
 from s3d.blobs.comparing import Line
@@ -121,7 +121,7 @@ class Salvage:
         ordered = sorted(found, key=lambda one: (one.identity.created_us, one.blob))
         self._add_buckets({one.identity.bucket for one in ordered})
         whole = [one for one in ordered if not one.identity.upload and not self._is_late(one)]
-        for one, outcome in zip(whole, self._apply([self._put(one) for one in whole]), strict=True):
+        for one, outcome in zip(whole, self._apply(map(self._put, whole)), strict=True):
             self.report.objects += not outcome.error
             if outcome.error:
                 self._doubt(f"refused: {outcome.error}", one)
@@ -255,11 +255,11 @@ class Salvage:
     def _made(self, kind: type[Command], *, time_us: int = 0, **fields: Any) -> Any:
         return kind(new_blob_id(self._now_us // 1_000), time_us or self._now_us, **fields)
 
-    def _apply(self, orders: Sequence[Command]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for at in range(0, len(orders), COMMANDS_AT_ONCE):
+    def _apply(self, orders: Iterable[Command]) -> list[Outcome]:
+        outcomes, left = list[Outcome](), iter(orders)
+        while some := list(islice(left, COMMANDS_AT_ONCE)):
             with self.state.write() as writes:
-                outcomes += [apply(writes, order) for order in orders[at : at + COMMANDS_AT_ONCE]]
+                outcomes += [apply(writes, order) for order in some]
         return outcomes
 
     def _doubt(self, what: str, one: Found | None = None, *, bucket: str = "", blob: bytes = b"") -> None:
