@@ -1,12 +1,13 @@
 """Owns what /-/metrics says is so now: nodes, what awaits repair, how far jobs are; never how it is written."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from s3d.admin.status import job_facts, newest_snapshot_us, scrub_facts
 from s3d.metadata.rows import JobRow
 from s3d.operations.call import Store
 from s3d.shards.fleet import Fleet
+from shardd.contract.blobs import NodeId
 
 
 class Gauge(NamedTuple):
@@ -30,7 +31,7 @@ def gauges(store: Store) -> list[Gauge]:
         ),
         *_of_nodes(store.blobs.fleet),
         *_of_scrub(store.blobs.fleet),
-        *_of_jobs(jobs),
+        *_of_jobs(jobs, down=set(store.blobs.fleet.nodes) - store.blobs.fleet.up()),
     ]
 
 
@@ -76,9 +77,9 @@ def _of_scrub(fleet: Fleet) -> Iterable[Gauge]:
             yield Gauge(f"scrub_{name}", words, samples)
 
 
-def _of_jobs(jobs: Iterable[tuple[str, JobRow]]) -> Iterable[Gauge]:
+def _of_jobs(jobs: Iterable[tuple[str, JobRow]], *, down: Collection[NodeId]) -> Iterable[Gauge]:
     """Of those that are at work, or stopped; of one that has ended there is nothing left to say."""
-    facts = [(f'{{job="{name}"}}', job_facts(name, row)) for name, row in jobs if not row.finished]
+    facts = [(f'{{job="{name}"}}', job_facts(name, row, down=down)) for name, row in jobs if not row.finished]
     says = {
         "done": "What a job has done, of job_total.",
         "total": "What a job has to do: blobs, or shards of a node that is reconciled.",

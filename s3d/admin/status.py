@@ -1,8 +1,11 @@
 """Owns the facts of /-/admin/status: the nodes, what awaits repair, how far the jobs have come; never changes any."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Final
 
 from s3d.admin.holders import stopped_holders
+from s3d.blobs.rebalance import JOB as REBALANCE
+from s3d.blobs.reconcile import JOB as RECONCILE
 from s3d.metadata import snapshot_files
 from s3d.metadata.rows import JobRow, NodeRow
 from s3d.operations.call import Store
@@ -12,6 +15,8 @@ from shardd.contract.messages import Status
 STANDS_STILL_S = (
     1.0  # no writer of the metadata takes so long that is not stopped, or behind a disk that hangs
 )
+
+_OF_ALL_NODES: Final = ("repair", REBALANCE)  # jobs that wait for any node that is down
 
 
 def cluster_status(store: Store) -> dict[str, Any]:
@@ -30,7 +35,7 @@ def cluster_status(store: Store) -> dict[str, Any]:
         "writable": store.blobs.can_write(),
         "refusal": store.blobs.refusal(),
         "metadata": _metadata(store),
-        "jobs": [job_facts(name, row) for name, row in jobs],
+        "jobs": [job_facts(name, row, down=set(fleet.nodes) - fleet.up()) for name, row in jobs],
     }
 
 
@@ -99,24 +104,37 @@ def scrub_facts(status: Status) -> dict[str, Any]:
     }
 
 
-def job_facts(name: str, row: JobRow) -> dict[str, Any]:
+def job_facts(name: str, row: JobRow, *, down: Collection[NodeId]) -> dict[str, Any]:
     """`done` of `total` are what the job counts: shards of a node that is reconciled, blobs that are repaired.
 
-    `found` is what it came for, `mb_per_s` what it moved of shards, `left_s` the time it needs yet, as it goes.
+    `found` is what it came for, `mb_per_s` what it moved of shards, `left_s` the time it needs yet, as it goes; None
+    while it waits, as for the nodes `waits_for` of those that are `down`.
     """
-    took_s = (row.updated_us - row.started_us) / 1e6
+    took_s = 0.0 if row.stands else (row.updated_us - row.started_us) / 1e6
+    waits_for = _waits_for(name, row, down)
+    is_known = row.done and took_s and not waits_for
     return {
         "name": name,
         "done": row.done,
         "total": row.total,
         "found": row.found,
         "mb_per_s": round(row.moved_bytes / 1e6 / took_s, 1) if took_s else 0.0,
-        "left_s": round((row.total - row.done) * took_s / row.done, 1) if row.done else None,
+        "left_s": round((row.total - row.done) * took_s / row.done, 1) if is_known else None,
+        "waits_for": waits_for,
         "finished": row.finished,
         "stopped": row.stopped,
         "started_us": row.started_us,
         "updated_us": row.updated_us,
     }
+
+
+def _waits_for(name: str, row: JobRow, down: Collection[NodeId]) -> list[NodeId]:
+    """The nodes without which a job does not go on: its own, or those of all that are away."""
+    if row.finished or row.stopped:
+        return []
+    return sorted(
+        node for node in down if name == RECONCILE.format(node) or (row.stands and name in _OF_ALL_NODES)
+    )
 
 
 def _state_of(status: Status | None, *, slow: bool) -> str:

@@ -26,14 +26,17 @@ class Bout:
         self.blobs += 1
         self.moved_bytes += moved_bytes
 
-    def news(self, degraded: int, now_us: int) -> JobRow | None:
-        """The job's row, where it is time to keep it: now and then, and at the end, after which a new bout begins."""
+    def news(self, degraded: int, now_us: int, *, waits: bool = False) -> JobRow | None:
+        """The job's row, where it is time to keep it: now and then, and at the end, after which a new bout begins.
+
+        The row of one that `waits` took no time: how fast it was says nothing of when the nodes come back.
+        """
         ended, self.worked_us = not degraded, now_us
         if not self.blobs or not (ended or now_us >= self.told_us + TOLD_EVERY_US):
             return None
         row = JobRow(
             b"",
-            self.started_us,
+            now_us if waits else self.started_us,
             now_us,
             done=self.blobs,
             total=self.blobs + degraded,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+import msgspec
+
 from s3d.blobs.bout import Bout
 from s3d.blobs.expiry import Expiry
 from s3d.blobs.lease import Lease
@@ -154,15 +156,16 @@ class Repairer:
         writable = self._resources.fleet.writable()
         if writable == self._scan.writable and loop.time() < self._scan.due_s:
             return
-        looked_s, after, failed = 0.0, b"", self.counters.failed_blobs
+        looked_s, after, failed, planned = 0.0, b"", self.counters.failed_blobs, 0
         while writable == self._resources.fleet.writable() and await self._lease.hold():
             started_s = loop.time()
             page, after = self._plans(after)
             page_s = loop.time() - started_s
             looked_s += page_s
+            planned += len(page)
             self._bout.work(self._now_us())
             await self._mend_page(iter(page), workers=min(len(page), MENDED_AT_ONCE_MAX))
-            await self._tell()
+            await self._tell(waits=not after and not planned)
             if not after:
                 rest_s = FAILED_REST_S if self.counters.failed_blobs > failed else 0.0
                 self._scan = _Scan(loop.time() + max(rest_s, looked_s / SCAN_SHARE_MAX), writable)
@@ -220,13 +223,15 @@ class Repairer:
                 self.counters.mended_shards += len(mending.moves)
                 self._bout.mended(mending.moved_bytes)
 
-    async def _tell(self) -> None:
-        """Keep how far it has come, for whoever asks any gateway."""
-        now_us = self._now_us()
+    async def _tell(self, *, waits: bool) -> None:
+        """Keep how far it has come, for whoever asks any gateway; `waits`: nothing can be done of what is left."""
+        now_us, lease = self._now_us(), self._lease
         with self._states.view() as view:
-            row = self._bout.news(view.degraded_count(), now_us)
+            row = self._bout.news(view.degraded_count(), now_us, waits=waits)
+            kept = view.job(lease.job)
+        if waits and row is None and kept is not None and not kept.finished and not kept.stands:
+            row = msgspec.structs.replace(kept, started_us=kept.updated_us)  # of a process that is no more
         if row is not None:
-            lease = self._lease
             await self._log.append(
                 [SaveJob(self._write_id(), now_us, job=lease.job, holder=lease.holder, row=row)]
             )

@@ -81,6 +81,8 @@ def progress(job: Mapping[str, Any]) -> str:
         said += f", {job['mb_per_s']:g} MB/s"
     if job.get("stopped"):
         return f"{said}, stopped"
+    if nodes := job.get("waits_for"):
+        return f"{said}, waits for node{'s' * (len(nodes) > 1)} {', '.join(map(str, nodes))}"
     return said if job["left_s"] is None else f"{said}, {job['left_s']:.0f} s left"
 
 

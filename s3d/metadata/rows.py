@@ -276,6 +276,11 @@ class JobRow(Row, frozen=True, array_like=True):
     moved_bytes: int = 0
     stopped: bool = False  # by an operator, until it is started again
 
+    @property
+    def stands(self) -> bool:
+        """Nothing was done that says how long the rest takes: it waits, or has only begun."""
+        return self.updated_us <= self.started_us
+
     def resumed(self, now_us: int) -> "JobRow":
         """The same now: the time in which nobody did it is left out."""
         idle_us = max(0, now_us - self.updated_us)

@@ -159,6 +159,34 @@ async def test_metrics_tell_how_far_jobs_are_until_they_end(live: Live) -> None:
     assert {"quoin_metadata_waits_s 0", "quoin_quarantined_records 0"} <= set(page)
 
 
+async def test_a_job_that_waits_names_the_nodes_and_no_time(live: Live) -> None:
+    live.nodes[NodeId(4)].dead = True
+    async with asyncio.timeout(5):
+        while NodeId(4) in live.store.blobs.fleet.up():
+            await asyncio.sleep(0.005)
+    at_work = JobRow(b"", 1_000_000, 3_000_000, done=4, total=10)
+    waits = msgspec.structs.replace(at_work, started_us=3_000_000)
+    rows = {
+        "rebalance": at_work,
+        "reconcile/3": at_work,
+        "reconcile/4": at_work,
+        "reconcile/5": msgspec.structs.replace(at_work, finished=True),
+        "repair": waits,
+    }
+    for job, row in rows.items():
+        await live.store.log.append([SaveJob(new_blob_id(1), 5, job=job, holder=bytes(16), row=row)])
+    jobs = json.loads((await live.ok("GET", "/-/admin/status")).body)["jobs"]
+    assert {job["name"]: (job["left_s"], job["waits_for"]) for job in jobs} == {
+        "rebalance": (3.0, []),
+        "reconcile/3": (3.0, []),
+        "reconcile/4": (None, [4]),
+        "reconcile/5": (3.0, []),
+        "repair": (None, [4]),
+    }
+    page = (await live.ask("GET", "/-/metrics", key="")).body.decode()
+    assert re.findall(r'^quoin_job_left_s\{job="(.*)"\}', page, re.MULTILINE) == ["rebalance", "reconcile/3"]
+
+
 async def test_status_and_metrics_tell_how_far_scrub_is_on_each_node(live: Live) -> None:
     live.nodes[NodeId(2)].says = {
         "time_us": 105_000_000,

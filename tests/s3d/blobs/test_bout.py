@@ -26,6 +26,20 @@ def test_a_bout_tells_now_and_then_and_at_its_end() -> None:
     assert again is not None and (again.started_us, again.done, again.moved_bytes) == (9_000_000, 1, 1)
 
 
+def test_a_bout_that_waits_says_nothing_of_the_time_it_takes() -> None:
+    bout = Bout()
+    bout.work(1_000_000)
+    bout.mended(100)
+    assert not getattr(bout.news(1, 3_000_000), "stands", True)
+    bout.work(6_000_000)
+    waiting = bout.news(1, 6_000_000, waits=True)
+    assert waiting is not None and waiting.stands and (waiting.done, waiting.total) == (1, 2)
+    bout.work(9_000_000)
+    bout.mended(100)
+    last = bout.news(0, 10_000_000)
+    assert last is not None and last.updated_us - last.started_us == 3_000_000
+
+
 def test_time_in_which_a_bout_waits_for_nodes_tells_nothing_of_its_speed() -> None:
     bout = Bout()
     bout.work(1_000_000)

@@ -5,16 +5,19 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from s3d.blobs.bout import TOLD_EVERY_US
 from s3d.blobs.lease import LIFE_US
 from s3d.blobs.repair import SWEEP_RETRY_US, Repairer
 from s3d.blobs.suspects import Suspects
 from s3d.metadata.commands import DeletedKey, DeleteObjects
+from s3d.metadata.rows import JobRow
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import MIB, GatewayConfig
 from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, unhurried
-from tests.s3d.blobs.conftest import ring, store
+from tests.s3d.blobs.conftest import Store, ring, store
 
 
 @pytest.fixture
@@ -55,6 +58,65 @@ async def test_one_node_back_of_two_is_half_of_it(cluster: Cluster) -> None:
     await cluster.kill()
     await cluster.repairer.round()
     assert cluster.degraded() == 0
+
+
+async def half_mended(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> JobRow:
+    """Repair has done what it can while a node is away; its job as it was told at work."""
+    monkeypatch.setattr("s3d.blobs.repair.SCAN_SHARE_MAX", 1e9)
+    await cluster.kill(2, 4)
+    await cluster.put("key", bytes(1000))
+    await cluster.kill(4)
+    await cluster.repairer.round()
+    job = told(cluster)
+    assert (job.done, job.total, job.finished, job.stands) == (1, 2, False, False)
+    return job
+
+
+def told(cluster: Cluster) -> JobRow:
+    with cluster.state.view() as view:
+        job = view.job("repair")
+    assert job is not None
+    return job
+
+
+async def test_while_it_waits_for_a_node_it_says_nothing_of_the_time_left(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await half_mended(cluster, monkeypatch)
+    cluster.now_us += TOLD_EVERY_US
+    await cluster.repairer.round()
+    job = told(cluster)
+    assert (job.done, job.total, job.finished, job.stands) == (1, 2, False, True)
+    await cluster.kill()
+    cluster.now_us += TOLD_EVERY_US
+    await cluster.repairer.round()
+    job = told(cluster)
+    assert job.finished and not job.stands and cluster.degraded() == 0
+
+
+async def test_what_a_process_told_that_is_no_more_is_not_told_while_another_waits(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await half_mended(cluster, monkeypatch)
+    cluster.now_us += LIFE_US
+    await another(cluster, cluster.store).round()
+    job = told(cluster)
+    assert job.stands and job == msgspec.structs.replace(before, started_us=before.updated_us)
+
+
+def another(cluster: Cluster, nodes: Store) -> Repairer:
+    """The repairer of another process."""
+    return Repairer(
+        nodes.blobs.resources,
+        ring(5),
+        states=cluster.state,
+        log=cluster.log,
+        config=GatewayConfig(),
+        pace=unhurried(nodes),
+        lease=cluster.lease("repair", b"other" * 3 + b"."),
+        suspects=Suspects(),
+        now_us=lambda: cluster.now_us,
+    )
 
 
 async def test_old_places_are_swept_after_the_grace(cluster: Cluster) -> None:
@@ -164,17 +226,7 @@ async def test_looking_at_many_rows_lets_requests_go_on(
 async def test_one_process_leads_and_another_when_it_is_gone(cluster: Cluster) -> None:
     await cluster.repairer.round()
     async with store(5) as other:
-        second = Repairer(
-            other.blobs.resources,
-            ring(5),
-            states=cluster.state,
-            log=cluster.log,
-            config=GatewayConfig(),
-            pace=unhurried(other),
-            lease=cluster.lease("repair", b"other" * 3 + b"."),
-            suspects=Suspects(),
-            now_us=lambda: cluster.now_us,
-        )
+        second = another(cluster, other)
         await second.round()
         assert cluster.repairer.counters.leads and not second.counters.leads
         cluster.now_us += LIFE_US  # it was killed, or stands still

@@ -182,6 +182,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
     job = {"name": "reconcile/1", "done": 5, "total": 7, "found": 2, "finished": False}
     job |= {"mb_per_s": 1.5, "left_s": 4.2}
     jobs = [job, job | {"name": "reconcile/2", "finished": True}, job | {"name": "rebalance"}]
+    jobs += [job | {"name": "repair", "found": 0, "mb_per_s": 0.0, "left_s": None, "waits_for": [2, 4]}]
     tables.show_status(
         {
             "nodes": [
@@ -210,6 +211,7 @@ def test_the_table_tells_who_is_down(capsys: Output) -> None:
         "scrub: 2.0 GiB of 4.0 GiB, 1 MB/s, 2.5 days left",
         "reconcile/1: 5 of 7, 2 found, 1.5 MB/s, 4 s left",
         "rebalance: 5 of 7, 2 shards moved, 1.5 MB/s, 4 s left",
+        "repair: 5 of 7, waits for nodes 2, 4",
     ]
 
 
