@@ -104,21 +104,28 @@ class SnapshotKeeper:
 
         Raises RowError where the state is damaged, QuoinError, OSError where none can be made.
         """
-        now_us = self._now_us()
-        newest = next(iter(snapshot_files.stored(self._folders)), None)
-        if newest is not None:
-            made_us = snapshot_files.made_us(newest)
-            if made_us >= self._booted_us and 0 <= now_us - made_us < self._config.snapshot_interval_s * 1e6:
-                return
-        if not await self._lease.hold():
+        if not self._is_due(self._newest()) or not await self._lease.hold():
             return
         try:
-            await aside(partial(self._save, now_us), meanwhile=self._lease.hold)
+            newest = self._newest()
+            if not self._is_due(newest):
+                return  # who held the lease until now made it
+            await aside(partial(self._save, self._now_us()), meanwhile=self._lease.hold)
             self.made += 1
             if newest is not None:  # from which a restore goes on where the one made now cannot be read
                 await self._log.trim(snapshot_files.index(newest))
         finally:
             await self._lease.give_up()
+
+    def _newest(self) -> Path | None:
+        return next(iter(snapshot_files.stored(self._folders)), None)
+
+    def _is_due(self, newest: Path | None) -> bool:
+        if newest is None:
+            return True
+        made_us = snapshot_files.made_us(newest)
+        age_us = self._now_us() - made_us
+        return made_us < self._booted_us or not 0 <= age_us < self._config.snapshot_interval_s * 1e6
 
     def _save(self, now_us: int, rest: Callable[[], None]) -> None:
         with self._states.view() as view:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from s3d.blobs.lease import Lease
 from s3d.blobs.snapshots import JOB, SnapshotKeeper, aside
 from s3d.metadata import snapshot_files, tables
 from s3d.metadata.rows import RowChecksumError, RowError
@@ -51,6 +52,21 @@ async def test_one_is_made_each_interval_by_one_process(cluster: Cluster, tmp_pa
         assert len(snapshot_files.stored([folder])) == expected
         cluster.now_us += int(INTERVAL_S * 1e6)
     assert one.made + other.made == 3
+
+
+async def test_who_had_to_wait_for_the_lease_looks_again(cluster: Cluster, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "snapshots"
+    one, other = (keeper(cluster, folder, holder) for holder in (1, 2))
+    hold = Lease.hold
+
+    async def hold_after_the_other(lease: Lease) -> bool:
+        monkeypatch.setattr(Lease, "hold", hold)
+        await other.round()
+        return await lease.hold()
+
+    monkeypatch.setattr(Lease, "hold", hold_after_the_other)
+    await one.round()
+    assert (one.made, other.made) == (0, 1)
 
 
 async def test_after_a_start_of_the_machine_one_is_made_at_once(cluster: Cluster, tmp_path: Path):
