@@ -1,6 +1,5 @@
 """Owns the making of a state from a snapshot and the journal: beside the one that there is, swapped in once whole."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from s3d.metadata.state import State
 from s3d.metadata.tables import Tables
 from s3d.metadata.view import View
 from shardd.contract.blobs import new_blob_id
+from shardd.contract.folders import sync_folder
 
 ROWS_AT_ONCE: Final = 20_000  # in one transaction
 GROUPS_AT_ONCE: Final = 500  # of the journal
@@ -126,8 +126,4 @@ def _swap(beside: Path, path: Path) -> None:
         number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.before-{n}" not in taken)
         path.replace(path.with_name(f"{path.name}.before-{number}"))
     beside.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

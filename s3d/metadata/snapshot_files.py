@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 from s3d.metadata.snapshot import write_snapshot
 from s3d.metadata.view import View
+from shardd.contract.folders import sync_folder
 
 FOLDER: Final = "snapshots"  # in each node's
 SUFFIX: Final = ".snapshot"
@@ -90,11 +91,7 @@ class _Tee:
         file.flush()
         os.fsync(file.fileno())
         (folder / (self._name + UNFINISHED)).replace(folder / self._name)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
 
     def _each(self, work: Callable[[Path, BinaryIO], object]) -> None:
         for folder, file in list(self._files.items()):

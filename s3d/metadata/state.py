@@ -13,6 +13,7 @@ from s3d.metadata.rows import RowChecksumError
 from s3d.metadata.tables import APPLIED, CURRENT, TABLES, UPLOADS, VERSIONS, Item, Table
 from s3d.metadata.view import View
 from shardd.contract.errors import QuoinError
+from shardd.contract.folders import sync_folder
 
 READERS_MAX = 2_048
 DATABASES_MAX = 64
@@ -201,7 +202,7 @@ class State:
             raise StateError(f"{path}: {error}") from error
         # Always that of the state itself, too: another process may have made it a moment ago.
         for folder in (path, path.parent, *(made.parent for made in missing[1:])):
-            _sync_folder(folder)
+            sync_folder(folder)
         return state
 
     @property
@@ -252,7 +253,7 @@ class State:
             index = View(LmdbTables(txn, self.databases, self.rests)).applied().index
         with (folder / DATA_FILE).open("rb+") as copied:
             os.fsync(copied.fileno())
-        _sync_folder(folder)
+        sync_folder(folder)
         return index
 
     def close(self) -> None:
@@ -310,11 +311,3 @@ def _check_file(path: Path, environment: Any) -> None:
         raise StateDamagedError(
             f"the metadata in {path} is damaged: tables are out of reach. {damage.ADVICE}"
         )
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

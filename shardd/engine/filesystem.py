@@ -16,6 +16,8 @@ import threading
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from shardd.contract.folders import sync_folder
+
 DIRECT_READ_SIZE = 128 << 10
 PAGE_SIZE = mmap.PAGESIZE
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -170,11 +172,7 @@ class DiskFilesystem:
         path.unlink()
 
     def sync_folder(self, folder: Path) -> None:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
 
     def room(self, folder: Path) -> Room:
         facts = os.statvfs(folder)

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from shardd.contract.blobs import NodeId
 from shardd.contract.errors import ConfigurationError
+from shardd.contract.folders import sync_folder
 from shardd.contract.hello import PeerName, Role, host_name
 from shardd.contract.identity_files import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CLUSTER_FILE, file_stem
 from shardd.transport import native
@@ -128,8 +129,4 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(descriptor)
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
