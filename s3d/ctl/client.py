@@ -4,7 +4,6 @@ Over https a gateway is believed only with a certificate that is valid for the n
 round that.
 """
 
-import hashlib
 import http.client
 import json
 import re
@@ -17,7 +16,7 @@ from html import unescape
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from s3d.protocol import sigv4
+from s3d.protocol.sigv4 import Key, signed_headers
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
 from shardd.contract.errors import QuoinError
 
@@ -27,9 +26,7 @@ REPLY_SIZE_MAX: Final = 64 << 20
 
 T = TypeVar("T")
 
-_NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _ERROR: Final = re.compile(r"<Code>([^<]*)</Code>(?:<Message>([^<]*)</Message>)?")
-_SIGNED: Final = "host;x-amz-content-sha256;x-amz-date"
 
 
 class NoAnswerError(QuoinError):
@@ -87,8 +84,9 @@ def _fetch(
     question: Question,
     take: Callable[[http.client.HTTPResponse], T],
 ) -> T:
-    key, path = question.key, question.path
-    endpoint = cluster.endpoint(node)
+    key, endpoint = question.key, cluster.endpoint(node)
+    method, _, target = question.path.rpartition(" ")
+    method, (path, _, query) = method or "GET", target.partition("?")
     connection = http.client.HTTPConnection(node.host, node.s3_port, timeout=CONNECT_S)
     try:
         if endpoint.startswith("https:"):
@@ -96,10 +94,13 @@ def _fetch(
         else:
             connection.connect()
         connection.sock.settimeout(question.within_s)
-        host = f"{node.host}:{node.s3_port}"
-        headers = signed_headers(key, cluster.region, path, host=host, now_s=time.time())
-        method, _, target = path.rpartition(" ")
-        connection.request(method or "GET", target, headers=headers)
+        headers = signed_headers(
+            Key(key.access_key_id, key.secret_access_key, cluster.region),
+            (method, path, query),
+            headers=[("host", f"{node.host}:{node.s3_port}")],
+            now_s=time.time(),
+        )
+        connection.request(method, target, headers=dict(headers))
         reply = connection.getresponse()
         if reply.status == 200:
             return take(reply)
@@ -108,7 +109,7 @@ def _fetch(
         raise NoAnswerError(f"{endpoint}: not the answer of a gateway: {error!r}") from error
     finally:
         connection.close()
-    raise NoAnswerError(f"{method or 'GET'} {endpoint}{target}: {reply.status} {_told(said)}")
+    raise NoAnswerError(f"{method} {endpoint}{target}: {reply.status} {_told(said)}")
 
 
 def _told(said: str) -> str:
@@ -126,22 +127,3 @@ def _secured(cluster: Cluster, node: NodeConfig) -> ssl.SSLSocket:
     except OSError:
         plain.close()
         raise
-
-
-def signed_headers(key: AuthConfig, region: str, path: str, *, host: str, now_s: float) -> dict[str, str]:
-    """The headers of a request of `path`, as `ask` takes it, signed with `key` (AWS SigV4). `now_s` is Unix time."""
-    date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
-    scope = f"{date[:8]}/{region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
-    lines = f"host:{host}\nx-amz-content-sha256:{_NOTHING}\nx-amz-date:{date}\n"
-    method, _, target = path.rpartition(" ")
-    path, _, query = target.partition("?")
-    canonical = f"{method or 'GET'}\n{path}\n{query}\n{lines}\n{_SIGNED}\n{_NOTHING}"
-    secret = sigv4.signing_key(key.secret_access_key, scope)
-    signature = sigv4.sign(secret, sigv4.string_to_sign(canonical, amz_date=date, scope=scope))
-    return {
-        "Host": host,
-        "X-Amz-Content-Sha256": _NOTHING,
-        "X-Amz-Date": date,
-        "Authorization": f"{sigv4.ALGORITHM} Credential={key.access_key_id}/{scope}, "
-        f"SignedHeaders={_SIGNED}, Signature={signature}",
-    }

@@ -4,7 +4,6 @@ Each request has a connection of its own: on one that was kept, the library woul
 cut, and nobody would know.
 """
 
-import hashlib
 import io
 import re
 import ssl
@@ -20,8 +19,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from s3d.protocol import sigv4
 from s3d.protocol.routing import percent_encode
+from s3d.protocol.sigv4 import Key, signed_headers
 from shardd.contract.errors import QuoinError
 
 CONNECT_S: Final = 3.0
@@ -42,15 +41,6 @@ class UnsentError(LostError):
 
 class RefusedError(QuoinError):
     """A reply that says that the store could not: 5xx, or what is no right answer to a right request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Who signs, and for which region."""
-
-    access: str
-    secret: str
-    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +99,12 @@ class Client:
         canonical_query = "&".join(
             sorted(f"{percent_encode(name)}={percent_encode(value)}" for name, value in query)
         )
-        signed = self._signed(
-            method, path, canonical_query, headers=(("host", endpoint.netloc), *headers), body=body
+        signed = signed_headers(
+            self._key,
+            (method, path, canonical_query),
+            headers=[("host", endpoint.netloc), *headers],
+            body=body,
+            now_s=time.time(),
         )
         target = f"{endpoint.scheme}://{endpoint.netloc}{path}" + canonical_query.join(("?", "")) * bool(
             query
@@ -132,24 +126,6 @@ class Client:
         if reply.status != 200:
             raise RefusedError(f"GET {path} {reply.status} {reply.code}")
         return msgspec.json.decode(reply.body)
-
-    def _signed(self, method: str, path: str, query: str, *, headers: Pairs, body: bytes) -> Pairs:
-        """The headers, all of them signed, and the signature. Names are in lower case (AWS SigV4)."""
-        digest, date = hashlib.sha256(body).hexdigest(), sigv4.compact(time.time())
-        scope = f"{date[:8]}/{self._key.region}/{sigv4.SERVICE}/{sigv4.TERMINATOR}"
-        own = sorted([*headers, ("x-amz-content-sha256", digest), ("x-amz-date", date)])
-        names = ";".join(name for name, _ in own)
-        lines = "".join(f"{name}:{value}\n" for name, value in own)
-        canonical = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{digest}"
-        signature = sigv4.sign(
-            sigv4.signing_key(self._key.secret, scope),
-            sigv4.string_to_sign(canonical, amz_date=date, scope=scope),
-        )
-        authorization = (
-            f"{sigv4.ALGORITHM} Credential={self._key.access}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
-        )
-        return [*own, ("Authorization", authorization)]
 
 
 async def insist(client: Client, endpoints: Sequence[str], method: str, path: str) -> Reply:

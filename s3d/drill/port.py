@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from s3d.access import administrator
-from s3d.drill.client import Key
+from s3d.protocol.sigv4 import Key
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import Cluster
 from shardd.contract.errors import ConfigurationError, QuoinError

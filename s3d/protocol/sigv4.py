@@ -1,9 +1,10 @@
-"""Owns the arithmetic of AWS Signature Version 4: canonical request, string to sign, key; never a verdict."""
+"""Owns the arithmetic of AWS Signature Version 4, and our own clients' headers by it; never a verdict."""
 
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -18,6 +19,15 @@ SIGNING_KEYS_CACHED_MAX: Final = 1_024
 
 _DATE: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 _SPACES: Final = re.compile(r"[ \t]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who signs, and for which region."""
+
+    access: str
+    secret: str
+    region: str
 
 
 @lru_cache(maxsize=SIGNING_KEYS_CACHED_MAX)
@@ -51,6 +61,28 @@ def canonical_request(request: Request, *, signed_headers: str, payload_hash: st
     lines = "".join(f"{name}:{_collapse(value)}\n" for name, value in values)
     query = _canonical_query(target.query) if target.query else ""
     return f"{request.method}\n{target.canonical_path}\n{query}\n{lines}\n{signed_headers}\n{payload_hash}"
+
+
+def signed_headers(
+    key: Key,
+    line: tuple[str, str, str],
+    *,
+    headers: Sequence[tuple[str, str]],
+    body: bytes = b"",
+    now_s: float,
+) -> list[tuple[str, str]]:
+    """These headers, all of them signed, with the signature; names are in lower case. `now_s` is Unix time.
+
+    `line`: method, path and query as they are sent: escaped as SigV4 wants it, the query's names in order.
+    """
+    digest, date = hashlib.sha256(body).hexdigest(), compact(now_s)
+    scope = f"{date[:8]}/{key.region}/{SERVICE}/{TERMINATOR}"
+    own = sorted([*headers, ("x-amz-content-sha256", digest), ("x-amz-date", date)])
+    names = ";".join(name for name, _ in own)
+    canonical = "\n".join((*line, *(f"{name}:{value}" for name, value in own), "", names, digest))
+    signature = sign(signing_key(key.secret, scope), string_to_sign(canonical, amz_date=date, scope=scope))
+    claim = f"Credential={key.access}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return [*own, ("authorization", f"{ALGORITHM} {claim}")]
 
 
 def _canonical_query(query: Mapping[str, str]) -> str:

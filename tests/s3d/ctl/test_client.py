@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from s3d.ctl import client
 from shardd.contract.blobs import NodeId
@@ -76,20 +73,6 @@ def serve() -> Iterator[Serve]:
         server.server_close()
     for thread in threads:
         thread.join()
-
-
-def test_the_signature_is_the_one_that_aws_makes() -> None:
-    headers = client.signed_headers(
-        KEY, REGION, "/-/admin/status", host="127.0.0.1:8081", now_s=1_700_000_000
-    )
-    request = AWSRequest("GET", "http://127.0.0.1:8081/-/admin/status")
-    request.context["timestamp"] = headers["X-Amz-Date"]
-    request.headers.add_header("X-Amz-Date", headers["X-Amz-Date"])
-    request.headers.add_header("X-Amz-Content-Sha256", headers["X-Amz-Content-Sha256"])
-    theirs = SigV4Auth(Credentials(KEY.access_key_id, KEY.secret_access_key), "s3", REGION)
-    signature = theirs.signature(theirs.string_to_sign(request, theirs.canonical_request(request)), request)
-    assert headers["X-Amz-Date"] == "20231114T221320Z"
-    assert headers["Authorization"].endswith(f"Signature={signature}")
 
 
 def test_the_next_node_is_asked(silent: NodeConfig, serve: Serve) -> None:
