@@ -1,7 +1,7 @@
-"""Owns a small store in memory for the tests of blobs: fake nodes, a real fleet, real placement and coding."""
+"""Owns a small store in memory for the tests of blobs: fake nodes, a real fleet, placement and coding; and a state."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,7 +12,9 @@ import pytest
 from s3d.blobs.resources import coding_threads
 from s3d.blobs.store import Blobs
 from s3d.blobs.writer import StoredBlob
+from s3d.metadata.references import audit
 from s3d.metadata.rows import BlobRow
+from s3d.metadata.state import State
 from s3d.placement.ring import Ring
 from s3d.shards.fleet import Fleet
 from s3d.shards.health import FleetLimits
@@ -105,3 +107,13 @@ async def five() -> AsyncIterator[Store]:
     """Five nodes, RS(3,2)."""
     async with store() as made:
         yield made
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    """An empty state, in which every count is right at the end."""
+    made = State.open(tmp_path, 1 << 24)
+    yield made
+    with made.view() as view:
+        assert audit(view) == []
+    made.close()

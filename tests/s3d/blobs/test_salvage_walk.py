@@ -1,9 +1,7 @@
 """What salvage finds on nodes beside a state that knows some of their blobs, and how much of it it has at once."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,6 @@ from s3d.blobs import salvage_walk
 from s3d.blobs.identity import Identity, encode_identity
 from s3d.blobs.salvage_walk import STATS_AT_ONCE
 from s3d.blobs.salvaging import Salvage
-from s3d.metadata.references import audit
 from s3d.metadata.state import State
 from shardd.contract.blobs import BlobId, NodeId, shard_length
 from shardd.contract.errors import ShardCorruptError
@@ -49,15 +46,6 @@ class Node(FakeNode):
 
 
 Nodes = dict[NodeId, Node]
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    made = State.open(tmp_path, 1 << 24)
-    yield made
-    with made.view() as view:
-        assert audit(view) == []
-    made.close()
 
 
 def blob_id(number: int) -> BlobId:

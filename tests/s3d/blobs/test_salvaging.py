@@ -1,13 +1,9 @@
 """What salvage makes of lines and identities: placements, keys in order of time, doubts about the rest."""
 
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 
 from s3d.blobs.identity import Identity
 from s3d.blobs.salvaging import Found, Salvage, place, replace
-from s3d.metadata.references import audit
 from s3d.metadata.rows import BlobRow
 from s3d.metadata.state import State
 from shardd.contract.blobs import BlobId, NodeId
@@ -27,15 +23,6 @@ def line(node: int, shard: int, generation: int = 0, length: int = LENGTH, *, co
 def found(number: int, key: bytes = b"key", created_us: int = 5, **fields) -> Found:
     identity = Identity("bucket", key, SIZE, MD5, 2, 3, 2, created_us=created_us, **fields)
     return Found(BlobId(number.to_bytes(16, "big")), identity, PLACED)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    made = State.open(tmp_path, 1 << 24)
-    yield made
-    with made.view() as view:
-        assert audit(view) == []
-    made.close()
 
 
 def salvage(state: State) -> Salvage:
