@@ -13,7 +13,7 @@ from s3d.blobs.resources import Resources
 from s3d.metadata.rows import BlobRow
 from s3d.placement.durability import NOWHERE, settle, settled
 from s3d.placement.ring import Ring, apart
-from s3d.placement.stripes import Layout
+from s3d.placement.stripes import Layout, Span
 from s3d.shards.fleet import Extent
 from shardd.contract.blobs import EXTENT_UNITS_MAX, BlobId, NodeId
 from shardd.contract.errors import ShardError, StaleGenerationError
@@ -129,13 +129,7 @@ async def _mend_extent(
     held = await resources.uploads.acquire(cost)
     try:
         if mending.row.size:
-            columns = await gather_shards(
-                resources,
-                mending.blob,
-                _trusted(mending),
-                span=layout.whole(extent),
-                shards=list(mending.moves),
-            )
+            columns = await _gather(resources, mending, layout.whole(extent))
         extents = []
         for shard, units in columns.items():
             made = column(units, blob=mending.blob, shard=shard, first_unit=extent * EXTENT_UNITS_MAX)
@@ -157,8 +151,23 @@ async def _mend_extent(
         resources.uploads.release(held)
 
 
+async def _gather(resources: Resources, mending: Mending, span: Span) -> dict[int, list[bytes]]:
+    """The units of the shards that are put, without the suspects where the others are enough.
+
+    Complaints are about shards, and damage is about records: stripes may be whole though more shards are suspect than
+    may be lost.
+    """
+    shards = list(mending.moves)
+    try:
+        return await gather_shards(resources, mending.blob, _trusted(mending), span=span, shards=shards)
+    except NotEnoughShardsError:
+        if not mending.suspects:
+            raise
+    return await gather_shards(resources, mending.blob, mending.row, span=span, shards=shards)
+
+
 def _trusted(mending: Mending) -> BlobRow:
-    """The row without its suspects: nothing is read from them."""
+    """The row without its suspects."""
     row = mending.row
     shards = tuple(
         (NOWHERE, 0) if shard in mending.suspects else place for shard, place in enumerate(row.shards)
@@ -169,7 +178,8 @@ def _trusted(mending: Mending) -> BlobRow:
 async def _identity(resources: Resources, mending: Mending) -> bytes:
     """The identity that the last record of any shard carries, for the records to come."""
     up = resources.fleet.up()
-    for shard, (node, _) in enumerate(_trusted(mending).shards):
+    suspects_last = sorted(enumerate(mending.row.shards), key=lambda place: place[0] in mending.suspects)
+    for shard, (node, _) in suspects_last:
         if node in up:
             try:
                 stat = await resources.fleet.stat(

@@ -56,13 +56,15 @@ class FakeNode:
         self._check(message, data)
         place = (message.blob, message.shard)
         extents = self.stored.setdefault(place, {})
-        newest = max((one.generation for one, _ in extents.values()), default=0)
-        if message.generation <= self.deleted.get(place, 0) or message.generation < newest:
+        here = extents[message.extent][0] if message.extent in extents else None
+        newest = max(self.deleted.get(place, 0) + 1, here.generation if here is not None else 0)
+        if message.generation < newest:
             raise StaleGenerationError("stale")
-        if message.generation > newest:
-            extents.clear()
-        old = extents.get(message.extent)
-        if old is not None and (old[0].length, old[0].crcs) != (message.length, message.crcs):
+        if (
+            here is not None
+            and here.generation == message.generation
+            and (here.length, here.crcs) != (message.length, message.crcs)
+        ):
             raise ShardConflictError("other bytes")
         extents[message.extent] = (message, data)
 

@@ -249,6 +249,23 @@ async def test_an_unreadable_blob_does_not_stop_the_others(cluster: Cluster) -> 
     assert {node for node, _ in cluster.row(stored).shards} == {1, 2, 3, 4, 5}
 
 
+async def test_damage_in_more_shards_than_may_be_lost_is_mended_as_long_as_each_stripe_is_readable(
+    cluster: Cluster,
+) -> None:
+    body = random.Random(7).randbytes(9 * MIB)
+    stored = await cluster.put("key", body)
+    for shard in (0, 1, 2):
+        node = cluster.store.nodes[NodeId(stored.row.shards[shard][0])]
+        node.flip(stored.blob, shard, extent=shard, at=1_000)
+        cluster.suspects.add(stored.blob, shard)
+    assert await cluster.store.get(stored) == body
+    await cluster.repairer.round()
+    assert cluster.degraded() == 0 and cluster.repairer.counters.failed_blobs == 0
+    cluster.store.suspects.clear()
+    assert await cluster.store.read(stored.blob, cluster.row(stored)) == body
+    assert not cluster.store.suspects
+
+
 async def test_six_nodes_need_not_wait_for_the_one_that_is_down(tmp_path: Path) -> None:
     async with make(tmp_path, 6) as cluster:
         await cluster.kill(1)
