@@ -19,6 +19,7 @@ from shardd.contract.errors import QuoinError
 
 JOB: Final = "snapshot"
 LOOK_S: Final = 10.0  # how often it is looked whether one is due
+SOONEST_S: Final = 60.0  # after the last one, whatever the journal is like
 RENEW_S: Final = 1.0
 REST_AFTER_S: Final = 0.002
 REST_TURNS: Final = 4  # times as long as a piece took is left to requests before the next
@@ -125,7 +126,12 @@ class SnapshotKeeper:
             return True
         made_us = snapshot_files.made_us(newest)
         age_us = self._now_us() - made_us
-        return made_us < self._booted_us or not 0 <= age_us < self._config.snapshot_interval_s * 1e6
+        if made_us < self._booted_us or not 0 <= age_us < self._config.snapshot_interval_s * 1e6:
+            return True
+        if age_us < SOONEST_S * 1e6:
+            return False
+        behind_bytes = self._log.behind(snapshot_files.index(newest))
+        return behind_bytes is None or behind_bytes >= self._config.snapshot_journal_bytes
 
     def _save(self, now_us: int, rest: Callable[[], None]) -> None:
         with self._states.view() as view:

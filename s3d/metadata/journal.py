@@ -14,6 +14,7 @@ the journal is for the day on which that is damaged. A frame that was not commit
 import logging
 import mmap
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ MAGIC: Final = b"QuoinJnl"
 VERSION: Final = 1
 MARK: Final = b"QJf1"
 
+_NAME: Final = re.compile("[0-9a-f]{16}")
 _HEAD: Final = struct.Struct(">8sBI")
 _CRC_AT: Final = len(MARK)
 _BODY_AT: Final = _CRC_AT + 4
@@ -73,15 +75,22 @@ _END: Final = Group(1 << 64, 1 << 64, ())
 
 
 class Journal:
-    """Appends; one process or thread at a time, which the state's turn to write sees to. `folder`: the state's."""
+    """Appends; one process or thread at a time, which the state's turn to write sees to.
 
-    def __init__(self, folder: Path) -> None:
+    `folder`: the state's; `applied`: a command at which it stood before this is made.
+    """
+
+    def __init__(self, folder: Path, applied: int = 0) -> None:
         self._folder = folder / FOLDER
         self._number = -1
         self._descriptor = -1
+        self._refused = False  # the last frame was
+        self._lacks = (
+            _begin(self._folder, applied + 1) - 1
+        )  # a snapshot of an earlier command has a gap behind it
 
     def append(self, group: Group) -> None:
-        """Before the commit of what the group did. A disk that refuses is logged: a restore tells of the gap."""
+        """Before the commit of what the group did. A disk that refuses is logged once: a snapshot is due then."""
         try:
             number = group.first // COMMANDS_PER_FILE
             if number != self._number:
@@ -89,8 +98,27 @@ class Journal:
             frame = encode_group(group)
             if os.write(self._descriptor, frame) != len(frame):
                 raise OSError(f"{self._folder}: a frame was written in part")
+            self._refused = False
         except OSError as error:
-            log.warning("command %d to %d are not in the journal: %s", group.first, group.last, error)
+            if not self._refused:
+                log.warning("the journal lacks commands from %d on: %s", group.first, error)
+            self._refused, self._lacks = True, group.last
+            self.close()
+
+    def behind(self, index: int, applied: int) -> int | None:
+        """About how many bytes the commands `index` + 1 to `applied` take; None where this process knows of a gap.
+
+        Of a file that begins before them the share of its commands counts. Raises OSError.
+        """
+        if self._lacks > index:
+            return None
+        size_bytes = 0
+        for number, path in _files(self._folder):
+            before = max(number * COMMANDS_PER_FILE - 1, 0)
+            last = min((number + 1) * COMMANDS_PER_FILE - 1, applied)
+            if last > index:
+                size_bytes += path.stat().st_size * (last - max(before, index)) // (last - before)
+        return size_bytes
 
     def trim(self, index: int) -> None:
         """Remove the files of which every command stands at or before `index`."""
@@ -108,9 +136,11 @@ class Journal:
         self.close()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / f"{number:016x}{SUFFIX}"
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if not os.fstat(self._descriptor).st_size:
-            os.write(self._descriptor, encode_head())
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._descriptor).st_size < _HEAD.size:  # who began it was killed, or found the disk full
+            os.ftruncate(self._descriptor, 0)
+            if os.write(self._descriptor, encode_head()) != _HEAD.size:
+                raise OSError(f"{path}: its head was written in part")
         self._number = number
 
 
@@ -141,7 +171,16 @@ def read_journal(folder: Path, after: int) -> Iterator[Group]:
 
 
 def _files(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(path.stem, 16), path) for path in folder.glob(f"*{SUFFIX}"))
+    found = folder.glob(f"*{SUFFIX}")
+    return sorted((int(path.stem, 16), path) for path in found if _NAME.fullmatch(path.stem))
+
+
+def _begin(folder: Path, default: int) -> int:
+    """The first command of a journal; `default` where there is none that can be read."""
+    try:
+        return next((group.first for _, path in _files(folder)[:1] for group in _groups(path)), default)
+    except (JournalError, OSError):
+        return default
 
 
 def _groups(path: Path) -> Iterator[Group]:

@@ -79,6 +79,12 @@ class Log(Protocol):
     async def trim(self, index: int) -> None:
         """Forget the commands up to `index`: a snapshot holds what they did."""
 
+    def behind(self, index: int) -> int | None:
+        """About how many bytes of commands are kept behind `index`; None where some are lacking. OSError, StateError.
+
+        A restore from a snapshot of command `index` has to go through them.
+        """
+
     async def close(self) -> None:
         """Finish what was appended, then take no more."""
 
@@ -112,7 +118,8 @@ class LocalLog:
     def __init__(self, state: State, uuid: bytes = b"") -> None:
         """`uuid`: of the cluster's log, or empty for whatever the state follows. Raises LogMismatchError."""
         self._state = state
-        self._journal = Journal(state.path)
+        with state.view() as view:
+            self._journal = Journal(state.path, view.applied().index)
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._closed = False
         self._began_s = 0.0  # when the batch that is not done yet was begun
@@ -157,6 +164,11 @@ class LocalLog:
 
     async def trim(self, index: int) -> None:
         await asyncio.to_thread(self._journal.trim, index)
+
+    def behind(self, index: int) -> int | None:
+        with self._state.view() as view:
+            applied = view.applied().index
+        return self._journal.behind(index, applied)
 
     async def close(self) -> None:
         if not self._closed:

@@ -53,6 +53,9 @@ class MetadataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoints: tuple[Text, ...] = ()
     map_size_bytes: Annotated[int, msgspec.Meta(ge=16 * MIB, multiple_of=4096)] = 64 * GIB
     snapshot_interval_s: Annotated[float, msgspec.Meta(ge=1.0)] = 3_600.0
+    snapshot_journal_bytes: Annotated[int, msgspec.Meta(ge=1)] = (
+        512 * MIB
+    )  # of commands, and one is made sooner
     snapshots_keep: Annotated[int, msgspec.Meta(ge=1)] = 24  # in each node's folder
 
 

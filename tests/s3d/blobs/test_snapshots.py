@@ -1,6 +1,7 @@
 """When snapshots are made, by which process, and that work beside the loop lets go of what it holds in time."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -8,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from s3d.blobs.lease import Lease
-from s3d.blobs.snapshots import JOB, SnapshotKeeper, aside
+from s3d.blobs.snapshots import JOB, SOONEST_S, SnapshotKeeper, aside
 from s3d.metadata import snapshot_files, tables
+from s3d.metadata.commands import StopJob
+from s3d.metadata.log import LocalLog
 from s3d.metadata.rows import RowChecksumError, RowError
 from shardd.contract.cluster import MetadataConfig
 from tests.s3d.blobs.cluster import Cluster, make
 
 INTERVAL_S = 60.0
+CONFIG = MetadataConfig(snapshot_interval_s=INTERVAL_S, snapshots_keep=2)
 
 
 @pytest.fixture
@@ -30,13 +34,15 @@ def keeper(
     damaged: Callable[[RowError], None] = print,
     *,
     booted_us: int = 0,
+    config: MetadataConfig = CONFIG,
+    log: LocalLog | None = None,
 ):
     return SnapshotKeeper(
         [folder],
         states=cluster.state,
-        config=MetadataConfig(snapshot_interval_s=INTERVAL_S, snapshots_keep=2),
+        config=config,
         lease=cluster.lease(JOB, bytes(15) + bytes((holder,))),
-        log=cluster.log,
+        log=log or cluster.log,
         booted_us=booted_us,
         damaged=damaged,
         now_us=lambda: cluster.now_us,
@@ -77,6 +83,57 @@ async def test_after_a_start_of_the_machine_one_is_made_at_once(cluster: Cluster
     for _ in range(2):
         await keeper(cluster, folder, 1, booted_us=booted_us).round()
         assert len(snapshot_files.stored([folder])) == 2
+
+
+async def test_a_long_journal_makes_the_next_one_due_sooner(cluster: Cluster, tmp_path: Path):
+    folder = tmp_path / "snapshots"
+    config = MetadataConfig(snapshot_journal_bytes=10_000)
+    one = keeper(cluster, folder, 1, config=config)
+    await one.round()
+    for expected in (2, 3):
+        cluster.now_us += int(SOONEST_S * 1e6)
+        await one.round()
+        assert one.made == expected - 1  # what was there before the last one does not count
+        for number in range(100):
+            await cluster.put(f"{expected}-{number}", b"")
+        await one.round()
+        assert one.made == expected
+        await one.round()
+        assert one.made == expected
+
+
+async def test_a_gap_in_the_journal_makes_the_next_one_due(cluster: Cluster, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("s3d.metadata.journal.COMMANDS_PER_FILE", 1)  # each into a file of its own
+    one = keeper(cluster, tmp_path / "snapshots", 1, config=MetadataConfig())
+    await one.round()
+    journal = cluster.state.path / "journal"
+    away = journal.rename(journal.with_name("away"))
+    journal.touch()
+    await cluster.put("it does without", b"")
+    journal.unlink()
+    away.rename(journal)
+    for expected in (1, 2, 2):  # not at once, and not twice
+        await one.round()
+        assert one.made == expected
+        cluster.now_us += int(SOONEST_S * 1e6)
+
+
+async def test_a_journal_that_does_not_reach_back_to_the_snapshot_makes_the_next_one_due(
+    cluster: Cluster, tmp_path: Path
+):
+    """A restore that could keep no snapshot leaves that, or who takes the journal away."""
+    folder = tmp_path / "snapshots"
+    await keeper(cluster, folder, 1, config=MetadataConfig()).round()
+    await cluster.put("unkept", b"")
+    shutil.rmtree(cluster.state.path / "journal")
+    log = LocalLog(cluster.state)
+    await log.append([StopJob(bytes(16), 1, job="any", stopped=True)])
+    cluster.now_us += int(SOONEST_S * 1e6)
+    for expected in (1, 1):
+        one = keeper(cluster, folder, 1, config=MetadataConfig(), log=log)
+        await one.round()
+        assert len(snapshot_files.stored([folder])) == 1 + expected
+    await log.close()
 
 
 async def test_damage_that_a_snapshot_meets_is_told(cluster: Cluster, tmp_path: Path):

@@ -65,6 +65,9 @@ class MemoryLog:
     async def trim(self, index: int) -> None:
         """It keeps no command."""
 
+    def behind(self, index: int) -> int | None:
+        return None
+
     async def close(self) -> None:
         self._closed = True
 

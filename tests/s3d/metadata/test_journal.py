@@ -163,3 +163,44 @@ async def test_what_a_snapshot_holds_is_forgotten_file_by_file(
     await log.close()
     assert len(list(read_journal(tmp_path / "state", 17))) > 0
     state.close()
+
+
+def test_how_much_is_behind_a_command_is_told_by_the_share_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "COMMANDS_PER_FILE", 10)
+    made = Journal(tmp_path)
+    for number in range(1, 96):
+        made.append(Group(number, number, (bytes(100),)))
+    each = len(journal.encode_group(Group(1, 1, (bytes(100),))))
+    for index in (0, 9, 10, 33, 89, 90, 94, 95):
+        behind = made.behind(index, 95)
+        assert behind is not None
+        assert (95 - index) * each <= behind <= (95 - index) * (each + 5), index
+    made.close()
+
+
+def test_a_head_that_was_torn_is_written_again(tmp_path: Path) -> None:
+    path = written(tmp_path, *GROUPS)
+    for size in range(HEAD_SIZE):
+        path.write_bytes(path.read_bytes()[:size])
+        written(tmp_path, *GROUPS)
+        assert tuple(read_journal(tmp_path, 0)) == GROUPS
+
+
+def test_what_a_disk_refuses_is_told_once_and_lacks_until_a_snapshot_has_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "journal").touch()  # no folder can be made
+    made = Journal(tmp_path)
+    assert made.behind(0, 0) == 0
+    for number in (1, 2):
+        made.append(Group(number, number, (b"",)))
+    (tmp_path / "journal").unlink()
+    made.append(Group(3, 3, (b"",)))
+    assert [made.behind(index, 3) is None for index in range(4)] == [True, True, False, False]
+    assert len(caplog.messages) == 1
+    (tmp_path / "journal/a copy.journal").touch()
+    assert list(read_journal(tmp_path, 0)) == [Group(3, 3, (b"",))]
+    assert Journal(tmp_path, 3).behind(1, 3) is None  # so says one that comes later, too
+    made.close()
