@@ -17,6 +17,9 @@ from bench.signing import Credentials, encode_path, sign
 from tests.integration.cluster import Cluster
 
 RECEIVE_SIZE = 1 << 18
+PATIENCE_S, PAUSE_S = 60.0, 0.2
+# A gateway ends a connection that is idle for longer, maybe while the next request is on its way.
+IDLE_S_MAX = 10.0
 CODE = re.compile(rb"<Code>([^<]*)</Code>")
 
 Headers = Sequence[tuple[str, str]]
@@ -56,15 +59,22 @@ def credentials_of(store: Cluster) -> Credentials:
 
 
 class Client:
-    """One kept-alive connection to one endpoint, opened again when it was closed. Not for two threads at once."""
+    """One kept-alive connection to one endpoint, opened again when it was closed. Not for two threads at once.
 
-    def __init__(self, endpoint: str, credentials: Credentials, *, timeout_s: float = 30.0) -> None:
+    Where it has `patience_s` it asks again for so long when the answer is 503, as SDKs do: a machine that does other
+    things as well may have nodes that seem down. So it does where a read was cut.
+    """
+
+    def __init__(
+        self, endpoint: str, credentials: Credentials, *, timeout_s: float = 30.0, patience_s: float = 0.0
+    ) -> None:
         parts = urlsplit(endpoint)
         assert parts.hostname and parts.port
         self.address, self.host = (parts.hostname, parts.port), parts.netloc
         self.credentials = credentials
-        self._timeout_s = timeout_s
+        self._timeout_s, self._patience_s = timeout_s, patience_s
         self._socket: socket.socket | None = None
+        self._used_s = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +124,16 @@ class Client:
         self, method: str, path: str, *, query: Headers = (), headers: Headers = (), body: bytes = b""
     ) -> Reply:
         """One signed request. `path` is not escaped yet. NoReplyError where no whole reply came."""
+        deadline_s = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return self._request(method, path, query=query, headers=headers, body=body)
+            except NoReplyError:
+                if method not in ("GET", "HEAD") or time.monotonic() >= deadline_s:
+                    raise
+            time.sleep(PAUSE_S)
+
+    def _request(self, method: str, path: str, *, query: Headers, headers: Headers, body: bytes) -> Reply:
         sent = [("Host", self.host), *headers]
         if body or method in ("PUT", "POST"):
             sent.append(("Content-Length", str(len(body))))
@@ -131,6 +151,14 @@ class Client:
 
     def exchange(self, data: bytes, *, head_only: bool = False, hang_up: bool = False) -> Reply:
         """Sends these bytes as they are, says with `hang_up` that no more will come, and reads one reply."""
+        deadline_s = time.monotonic() + self._patience_s
+        while (reply := self._exchanged(data, head_only=head_only, hang_up=hang_up)).status == 503:
+            if time.monotonic() >= deadline_s:
+                break
+            time.sleep(PAUSE_S)
+        return reply
+
+    def _exchanged(self, data: bytes, *, head_only: bool, hang_up: bool) -> Reply:
         try:
             connection = self._connection()
         except OSError as error:
@@ -158,10 +186,11 @@ class Client:
                 reader.end()
         if reader.closes:
             self.close()
+        self._used_s = time.monotonic()
         return Reply(reader.status, reader.headers, bytes(reader.body))
 
     def _connection(self) -> socket.socket:
-        if self._socket and _ended(self._socket):
+        if self._socket and (time.monotonic() > self._used_s + IDLE_S_MAX or _ended(self._socket)):
             self.close()
         if not self._socket:
             self._socket = socket.create_connection(self.address, timeout=self._timeout_s)

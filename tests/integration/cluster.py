@@ -1,6 +1,7 @@
 """Owns live clusters for tests: written, started by bin/s3d, killed, started again, asked; all is reaped at the end."""
 
 import contextlib
+import http.client
 import os
 import re
 import selectors
@@ -28,7 +29,7 @@ READY_WITHIN_S = 120.0
 STOPPED_WITHIN_S = 60.0
 POLL_S, POLL_S_MAX = 0.02, 0.2
 ANSWER_WITHIN_S = 60.0
-ATTEMPTS_MAX, PAUSE_S = 10, 0.5
+ATTEMPTS_MAX, PAUSE_S = 60, 0.5
 # What a developer has set up for himself must not reach the store or its clients.
 LEFT_OUT = ("CONFIG", "NODE", "PYTHONPATH", "PYTHONSAFEPATH", "NOTIFY_SOCKET")
 
@@ -247,7 +248,7 @@ class Cluster:
         return subprocess.run(command, env=environment() | own, input=stdin, capture_output=True, timeout=120)
 
     def get(self, path: str, node: int = 1) -> tuple[int, str]:
-        """Status and body of an unsigned GET, as of /-/health."""
+        """Status and body of an unsigned GET, as of /-/health. OSError where no whole answer came."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(self.endpoint(node) + path, timeout=ANSWER_WITHIN_S) as reply:
@@ -255,6 +256,8 @@ class Cluster:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"node {node} was cut: {error!r}") from error
 
     def metric(self, name: str, node: int = 1) -> float:
         """The sum of a metric's samples on /-/metrics of one node; AssertionError where there is none."""

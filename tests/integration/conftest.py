@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.signing import Credentials
-from tests.integration.client import Client, credentials_of
+from tests.integration.client import PATIENCE_S, Client, credentials_of
 from tests.integration.cluster import Cluster
 from tests.integration.tally import RecordProperty, Tally
 
@@ -54,7 +54,7 @@ def administrator(shared_cluster: Cluster) -> Credentials:
 @pytest.fixture
 def clients(shared_cluster: Cluster, administrator: Credentials) -> Iterator[list[Client]]:
     """A client of each gateway of the shared store."""
-    found = [Client(endpoint, administrator) for endpoint in shared_cluster.endpoints]
+    found = [Client(endpoint, administrator, patience_s=PATIENCE_S) for endpoint in shared_cluster.endpoints]
     yield found
     for client in found:
         client.close()
