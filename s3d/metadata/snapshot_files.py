@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,8 +25,7 @@ def save(view: View, folders: Sequence[Path], *, now_us: int, rest: Callable[[],
     damaged, OSError where no folder takes it.
     """
     name = f"{now_us:016d}-{view.applied().index}{SUFFIX}"
-    with ExitStack() as opened:
-        tee = _Tee(folders, name, opened)
+    with closing(_Tee(folders, name)) as tee:
 
         def write(data: bytes) -> None:
             tee.write(data)
@@ -37,8 +36,11 @@ def save(view: View, folders: Sequence[Path], *, now_us: int, rest: Callable[[],
 
 
 def stored(folders: Iterable[Path]) -> list[Path]:
-    """The snapshots of all folders, newest first."""
-    found = [path for folder in folders if folder.is_dir() for path in folder.glob(f"*{SUFFIX}")]
+    """The snapshots of all folders, newest first. A disk that cannot be read hides none of the others'."""
+    found: list[Path] = []
+    for folder in folders:
+        with suppress(OSError):
+            found += folder.glob(f"*{SUFFIX}")
     return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
 
 
@@ -59,23 +61,27 @@ def index(path: Path) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def prune(folder: Path, *, keep: int) -> None:
-    """Leave the newest `keep` snapshots of a folder, and nothing of those that were never finished."""
-    for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:
-        path.unlink(missing_ok=True)
+def prune(folders: Iterable[Path], *, keep: int) -> None:
+    """Leave the newest `keep` snapshots of each folder, and nothing of those that were never finished."""
+    for folder in folders:
+        try:
+            for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s keeps what it has of snapshots: %s", folder, error)
 
 
 class _Tee:
     """The same bytes into a file of each folder; a folder that fails is given up, unless it is the last."""
 
-    def __init__(self, folders: Sequence[Path], name: str, opened: ExitStack) -> None:
+    def __init__(self, folders: Sequence[Path], name: str) -> None:
         self._name = name
         self._files: dict[Path, BinaryIO] = {}
         self._fault: OSError | None = None
         for folder in folders:
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
-                self._files[folder] = opened.enter_context((folder / (name + UNFINISHED)).open("wb"))
+                self._files[folder] = (folder / (name + UNFINISHED)).open("wb")
             except OSError as error:
                 self._give_up(folder, error)
         self._need_one()
@@ -86,6 +92,11 @@ class _Tee:
     def finish(self) -> list[Path]:
         self._each(self._name_it)
         return [folder / self._name for folder in self._files]
+
+    def close(self) -> None:
+        """Leave nothing of what was not finished: a disk that is full needs the room."""
+        for folder in list(self._files):
+            self._drop(folder)
 
     def _name_it(self, folder: Path, file: BinaryIO) -> None:
         file.flush()
@@ -104,7 +115,16 @@ class _Tee:
     def _give_up(self, folder: Path, error: OSError) -> None:
         log.warning("%s takes no snapshot: %s", folder, error)
         self._fault = error
-        self._files.pop(folder, None)
+        self._drop(folder)
+
+    def _drop(self, folder: Path) -> None:
+        if (file := self._files.pop(folder, None)) is None:
+            return
+        for step in (file.close, (folder / (self._name + UNFINISHED)).unlink):
+            with suppress(
+                OSError
+            ):  # the rest of a buffer is refused once more; what is finished has its name
+                step()
 
     def _need_one(self) -> None:
         if not self._files:

@@ -289,12 +289,20 @@ def refuse_gone(path: Path, traces: Iterable[Path]) -> None:
 
     A trace is looked for first: who meets one that another process has just made finds its state too.
     """
-    found = next((trace for trace in traces if trace.exists()), None)
+    found = next((trace for trace in traces if _is_there(trace)), None)
     if found is None:
         return
     file = path / DATA_FILE
     if not file.exists() or not file.stat().st_size:  # LMDB takes an empty file for a new one
         raise StateDamagedError(f"the metadata in {path} {damage.GONE.format(found)}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is seen there; on a disk that cannot be read, nothing is."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _check_file(path: Path, environment: Any) -> None:

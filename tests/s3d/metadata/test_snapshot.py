@@ -23,7 +23,7 @@ from s3d.metadata.snapshot import (
     read_snapshot,
     write_snapshot,
 )
-from s3d.metadata.state import State, StateDamagedError
+from s3d.metadata.state import State, StateDamagedError, refuse_gone
 from s3d.metadata.tables import TABLES, MemoryTables, Table
 from s3d.metadata.view import View
 from tests.integration.tally import Tally, seed
@@ -241,8 +241,43 @@ def test_files_are_whole_or_not_there_and_the_newest_are_kept(tmp_path: Path) ->
         f"{n:016d}" for n in (7, 7, 6, 6, 5, 5)
     ]
     (folders[0] / f"x{snapshot_files.SUFFIX}{snapshot_files.UNFINISHED}").touch()
-    snapshot_files.prune(folders[0], keep=2)
+    snapshot_files.prune(folders, keep=2)
     assert len(list(folders[0].iterdir())) == 2
     assert len(read_back(snapshot_files.stored(folders)[0].read_bytes())) == len(all_of(view.reads))
     with pytest.raises(OSError, match="absent"):
         snapshot_files.save(view, folders[2:], now_us=8, rest=lambda: None)
+
+
+def test_a_full_disk_keeps_nothing_unfinished_and_spoils_no_other(tmp_path: Path) -> None:
+    """Of one that is full the rest of the buffer is refused again when the file is closed."""
+    view = told().view
+    folders = [tmp_path / name for name in ("one", "full", "three")]
+    unfinished = (
+        folders[1] / f"{5:016d}-{view.applied().index}{snapshot_files.SUFFIX}{snapshot_files.UNFINISHED}"
+    )
+    folders[1].mkdir()
+    unfinished.symlink_to("/dev/full")
+    made = snapshot_files.save(view, folders, now_us=5, rest=lambda: None)
+    assert [path.parent for path in made] == [folders[0], folders[2]]
+    assert not list(folders[1].iterdir())
+
+
+def test_what_stops_halfway_leaves_nothing(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        snapshot_files.save(told().view, [tmp_path], now_us=5, rest=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_cannot_be_read_hides_none_of_the_others(tmp_path: Path) -> None:
+    view = told().view
+    dead = tmp_path / ("x" * 300)  # a name that the file system refuses, as a dead disk refuses all
+    folders = [dead, tmp_path / "one"]
+    [made] = snapshot_files.save(view, folders, now_us=5, rest=lambda: None)
+    assert snapshot_files.stored(folders) == [made]
+    assert snapshot_files.newest_us(folders) == 5
+    refuse_gone(tmp_path, [dead])
+    with pytest.raises(StateDamagedError):
+        refuse_gone(tmp_path, [dead, tmp_path / "one"])
