@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from s3d.drill.client import Client, LostError, Pairs, RefusedError, Reply, UnsentError, list_keys
@@ -127,10 +127,10 @@ class Worker:
             return full
         return self._key(self._chance.randrange(KEYS_A_CLIENT))
 
-    def _body(self, low_bytes: int = 0) -> tuple[int, bytes]:
+    def _object(self, low_bytes: int = 0) -> tuple[Content, bytes]:
         self._serial += 1
         size_bytes = max(low_bytes, int(2 ** self._chance.uniform(*self._traffic.size_bits)))
-        return self._serial, self._traffic.model.bodies.bytes_of(self._serial, size_bytes)
+        return self._traffic.model.bodies.object_of(self._serial, size_bytes)
 
     async def _get(self) -> int:
         key = self._any_key()
@@ -170,8 +170,8 @@ class Worker:
         return 0
 
     async def _put(self) -> int:
-        key, (number, body) = self._slot_to_write(), self._body()
-        await self._write(Order("PUT", key, body=body), Content(number, len(body), etag_of(body)))
+        key, (wanted, body) = self._slot_to_write(), self._object()
+        await self._write(Order("PUT", key, body=body), wanted)
         return len(body)
 
     async def _delete(self) -> int:
@@ -193,9 +193,8 @@ class Worker:
 
     async def _conditional(self) -> int:
         """A PUT whose condition holds, or one whose condition does not: the model knows which."""
-        key, (number, body) = self._slot_to_write(), self._body()
-        model, wanted = self._traffic.model, Content(number, len(body), etag_of(body))
-        known, condition = model.known(key), ("if-none-match", "*")
+        key, (wanted, body) = self._slot_to_write(), self._object()
+        known, condition = self._traffic.model.known(key), ("if-none-match", "*")
         if known is not None and self._chance.random() < 0.7:
             condition = ("if-match", f'"{known.etag}"')
         holds = known is None or condition[0] == "if-match"
@@ -207,7 +206,7 @@ class Worker:
 
     async def _upload(self) -> int:
         """A multipart upload of two parts. Until it is completed the key holds what it held."""
-        key, (number, body) = self._slot_to_write(), self._body(PART_BYTES_MIN + 1)
+        key, (whole, body) = self._slot_to_write(), self._object(PART_BYTES_MIN + 1)
         started = await self._ask(Order("POST", key, query=(("uploads", ""),)))
         if started.status != 200:
             raise RefusedError(f"POST uploads {started.status} {started.code}")
@@ -220,8 +219,8 @@ class Worker:
                 raise RefusedError(f"PUT part {sent.status} {sent.code}")
             lines += f"<Part><PartNumber>{part}</PartNumber><ETag>{sent.etag}</ETag></Part>"
         document = f"<CompleteMultipartUpload>{lines}</CompleteMultipartUpload>".encode()
-        wanted = Content(number, len(body), etag_of(*parts))
-        await self._write(Order("POST", key, query=(("uploadId", upload),), body=document), wanted)
+        order = Order("POST", key, query=(("uploadId", upload),), body=document)
+        await self._write(order, replace(whole, etag=etag_of(*parts)))
         return len(body)
 
     async def _read(self, order: Order) -> Reply:

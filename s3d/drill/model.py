@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from s3d.drill.facts import Breach, Finding
@@ -26,6 +26,11 @@ class Bodies:
     def bytes_of(self, number: int, size_bytes: int) -> bytes:
         """The body with this number."""
         return random.Random(f"{self._seed}/{number}").randbytes(size_bytes)  # noqa: S311 - not a secret
+
+    def object_of(self, number: int, size_bytes: int) -> tuple[Content, bytes]:
+        """The object that is this body, sent at once, and the body."""
+        body = self.bytes_of(number, size_bytes)
+        return Content(number, size_bytes, etag_of(body)), body
 
 
 class Model:
@@ -67,9 +72,9 @@ class Model:
         states = self._states.get(key, set())
         return next(iter(states)) if len(states) == 1 else None
 
-    def keys(self) -> Iterator[str]:
-        """Every key that was ever written, in order."""
-        return iter(sorted(self._states))
+    def keys(self, prefix: str = "") -> list[str]:
+        """Every key under `prefix` that was ever written, in order."""
+        return sorted(key for key in list(self._states) if key.startswith(prefix))
 
     def judge_read(
         self, key: str, body: bytes | None, *, first: int = 0, whole: bool = True
@@ -105,11 +110,10 @@ class Model:
         findings = [
             Finding(Breach.ANSWER, key, "listed, and nobody wrote it")
             for key in listed
-            if key not in self._states
+            if key not in self._states or not key.startswith(prefix)
         ]
-        for key, states in self._states.items():
-            if not key.startswith(prefix):
-                continue
+        for key in self.keys(prefix):
+            states = self._states[key]
             if key not in listed:
                 if None not in states:
                     findings.append(Finding(Breach.LOST, key, f"not listed; it may hold {states}"))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from bench.signing import Credentials
+from s3d.drill.model import Content, Model
 from tests.integration.client import Client, NoReplyError, Reply, UnsentError
-from tests.integration.ledger import Content, Ledger
 
 SIZES = (0, 1, 100, 4_096, 65_536, 196_608 + 1, 1 << 20, 3 * (1 << 20) + 17)
 WEIGHTS = (1, 2, 8, 8, 4, 2, 2, 1)
@@ -34,7 +34,7 @@ class Load:
         self,
         endpoints: Sequence[str],
         credentials: Credentials,
-        ledger: Ledger,
+        ledger: Model,
         *,
         bucket: str,
         workers: int = 6,
@@ -75,7 +75,7 @@ class Load:
         while not self._stop.is_set():
             serial += 1
             slot = chance.randrange(KEYS_A_WORKER)
-            lives[slot] += self.ledger.retired(f"{prefix}{slot}.{lives[slot]}")
+            lives[slot] += self.ledger.spent(f"{prefix}{slot}.{lives[slot]}")
             key = f"{prefix}{slot}.{lives[slot]}"
             try:
                 self._count(fault=self._act(chance.choice(clients), key, serial=serial, chance=chance))
@@ -89,14 +89,14 @@ class Load:
         act = chance.random()
         if act < 0.03:
             prefix = key.partition("/")[0] + "/"
-            return "; ".join(self.ledger.faults_of_list(client.list_keys(self.bucket, prefix), prefix)[:3])
+            listed = {key: etag.strip('"') for key, etag in client.list_keys(self.bucket, prefix).items()}
+            return "; ".join(map(str, self.ledger.judge_list(listed, prefix)[:3]))
         if act < 0.40:
             return self._read(client, key)
         if act < 0.50:
             self._write(key, None, lambda: client.delete(self.bucket, key))
         else:
-            content = Content(serial, chance.choices(SIZES, WEIGHTS)[0])
-            body = self.ledger.bodies.bytes_of(content)
+            content, body = self.ledger.bodies.object_of(serial, chance.choices(SIZES, WEIGHTS)[0])
             self._write(key, content, lambda: client.put(self.bucket, key, body))
         return ""
 
@@ -104,7 +104,7 @@ class Load:
         reply = client.get(self.bucket, key)
         if reply.status not in (200, 404):
             raise NoReplyError(f"GET {reply.status} {reply.code}")
-        return self.ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
+        return str(self.ledger.judge_read(key, reply.body if reply.status == 200 else None) or "")
 
     def _write(self, key: str, wanted: Content | None, send: Callable[[], Reply]) -> None:
         try:
@@ -117,7 +117,7 @@ class Load:
         if reply.status not in (200, 204):
             self.ledger.doubt(key, wanted)
             raise NoReplyError(f"PUT, DELETE {reply.status} {reply.code}")
-        self.ledger.acknowledge(key, wanted)
+        self.ledger.settle(key, wanted)
 
     def _count(self, *, fault: str = "", failure: str = "") -> None:
         with self._lock:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import cycle
 
 from bench.signing import Credentials
+from s3d.drill.model import Model
 from tests.integration.client import Client, NoReplyError, Reply
-from tests.integration.ledger import Ledger
 
 PAUSE_S = 0.1
 
@@ -14,7 +14,7 @@ PAUSE_S = 0.1
 def faults_of_store(
     endpoints: Sequence[str],
     credentials: Credentials,
-    ledger: Ledger,
+    ledger: Model,
     *,
     bucket: str,
     prefix: str = "",
@@ -34,13 +34,15 @@ def faults_of_store(
             if reply is None:
                 faults.append(f"{key}: no answer before the deadline")
             else:
-                faults.append(ledger.fault_of_read(key, reply.body if reply.status == 200 else None))
+                finding = ledger.judge_read(key, reply.body if reply.status == 200 else None)
+                faults += [str(finding)] if finding else []
         for client in clients:
-            faults += ledger.faults_of_list(_persistent_list(client, bucket, time.monotonic() + deadline_s))
+            listed = _persistent_list(client, bucket, time.monotonic() + deadline_s)
+            faults += map(str, ledger.judge_list(listed, ""))
     finally:
         for client in clients:
             client.close()
-    return [fault for fault in faults if fault]
+    return faults
 
 
 def _persistent_get(client: Client, bucket: str, key: str, deadline: float) -> Reply | None:
@@ -59,7 +61,7 @@ def _persistent_get(client: Client, bucket: str, key: str, deadline: float) -> R
 def _persistent_list(client: Client, bucket: str, deadline: float) -> dict[str, str]:
     while True:
         try:
-            return client.list_keys(bucket)
+            return {key: etag.strip('"') for key, etag in client.list_keys(bucket).items()}
         except NoReplyError:
             if time.monotonic() > deadline:
                 raise

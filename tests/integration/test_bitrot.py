@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from s3d.drill.model import Bodies
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Content
 from tests.integration.tally import Tally
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -37,7 +37,7 @@ def test_flipped_bytes_are_found_never_served_and_mended(rotting: Cluster, tally
     clients = [Client(endpoint, credentials_of(rotting)) for endpoint in rotting.endpoints]
     assert clients[0].request("PUT", f"/{BUCKET}").status == 200
     for number in flips.rounds():
-        body, key, before = BODIES.bytes_of(Content(number, 3 * UNIT)), f"k{number}", mended(rotting)
+        body, key, before = BODIES.bytes_of(number, 3 * UNIT), f"k{number}", mended(rotting)
         assert clients[number % 5].put(BUCKET, key, body).status == 200
         column, place = number % 3, PLACES[number % len(PLACES)]
         path, at = place_of(rotting, body[column * UNIT : (column + 1) * UNIT])
@@ -54,7 +54,7 @@ def test_flipped_bytes_are_found_never_served_and_mended(rotting: Cluster, tally
         flips.hold()
     rotting.wait_healed(deadline_s=MENDED_S_MAX)
     for number in flips.rounds():
-        body = BODIES.bytes_of(Content(number, 3 * UNIT))
+        body = BODIES.bytes_of(number, 3 * UNIT)
         assert clients[number % 5].get(BUCKET, f"k{number}").body == body
     assert sum(rotting.metric("quoin_suspect_shards_total", node) for node in rotting.nodes) > 0
     for client in clients:
@@ -88,7 +88,7 @@ def flip(path: Path, at: int) -> None:
 def test_what_compaction_finds_is_mended_though_nobody_reads_it(tmp_path: Path):
     with Cluster.create(tmp_path, settings="\n[gateway]\ncondemned_grace_s = 0.5\n") as store:
         store.start_all()
-        kept = [BODIES.bytes_of(Content(number, 3 * UNIT)) for number in range(2)]
+        kept = [BODIES.bytes_of(number, 3 * UNIT) for number in range(2)]
         with Client(store.endpoint(), credentials_of(store)) as client:
             assert client.request("PUT", f"/{BUCKET}").status == 200
             for number in range(20):

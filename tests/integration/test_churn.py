@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from s3d.drill.model import Bodies, Model
 from s3d.metadata.fields import OUTCOMES_WINDOW
 from shardd.contract.blobs import shard_length
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Ledger
 from tests.integration.load import Load
 from tests.integration.oracle import faults_of_store
 from tests.integration.shards import rows_of
@@ -81,7 +81,7 @@ def test_what_is_overwritten_and_deleted_gives_its_room_back(tmp_path: Path, tal
     seconds, chance, ledger = (
         tally("T-R6", variable="QUOIN_TR6_S", default=SECONDS),
         random.Random(seed()),
-        Ledger(Bodies(29)),
+        Model(Bodies(29)),
     )
     with Cluster.create(tmp_path, together=True, settings=SETTINGS) as store:
         store.start_all()

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, NoReplyError, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Content, Ledger
 from tests.integration.load import Load
 from tests.integration.oracle import faults_of_store
 from tests.integration.shards import blobs_of, faults_of_shards
@@ -35,15 +35,15 @@ MakeTally = Callable[..., Tally]
 
 
 @pytest.fixture(scope="module")
-def ledger(mortal: Cluster) -> Ledger:
+def ledger(mortal: Cluster) -> Model:
     """What all drills of this module wrote: a later one also finds what an earlier one lost."""
     with Client(mortal.endpoint(), credentials_of(mortal)) as client:
         for name in (BUCKET, "durations"):
             assert client.request("PUT", f"/{name}").status == 200
-    return Ledger(Bodies(7))
+    return Model(Bodies(7))
 
 
-def test_a_shard_server_is_killed(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_a_shard_server_is_killed(mortal: Cluster, ledger: Model, tally: MakeTally):
     cycles, chance = tally("T-C2", variable="QUOIN_TC2_CYCLES", default=30), random.Random(seed())
     with working_on(mortal, ledger, chance.randrange(2**32)) as load:
         for number in cycles.rounds():
@@ -63,7 +63,7 @@ def test_a_shard_server_is_killed(mortal: Cluster, ledger: Ledger, tally: MakeTa
     check(mortal, load)
 
 
-def test_all_processes_are_killed(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_all_processes_are_killed(mortal: Cluster, ledger: Model, tally: MakeTally):
     cycles, chance = tally("T-C3", variable="QUOIN_TC3_CYCLES", default=4), random.Random(seed())
     slowest_s = 0.0
     for _ in cycles.rounds():
@@ -85,7 +85,7 @@ def test_all_processes_are_killed(mortal: Cluster, ledger: Ledger, tally: MakeTa
     assert slowest_s <= SERVING_S_MAX + SLACK_S
 
 
-def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Model, tally: MakeTally):
     cycles, chance = tally("T-C7", variable="QUOIN_TC7_CYCLES", default=20), random.Random(seed())
     urls, keys, acknowledged = mortal.endpoints, credentials_of(mortal), 0
     for number in cycles.rounds():
@@ -95,14 +95,16 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, 
             for client in (doomed, witness):
                 wait_until(lambda client=client: answers(client), within_s=RETURN_S_MAX, what="it is back")
             key = f"commit/{number % 7}"
-            if ledger.retired(key):
+            if ledger.spent(key):
                 key = f"commit/{number}-again"
-            content = Content(number, chance.choice((10, 5_000, 400_000)))
-            after_s = chance.uniform(0.0, 1.5 * duration_s(doomed, content.size))
+            content, body = ledger.bodies.object_of(number, chance.choice((10, 5_000, 400_000)))
+            after_s = chance.uniform(0.0, 1.5 * duration_s(doomed, content.size_bytes))
             with killing(mortal.gateway_pids(node), after_s=after_s):
-                acknowledged += put(doomed, ledger, key, content)
+                done = is_put(doomed, key, body)
+            (ledger.settle if done else ledger.doubt)(key, content)
+            acknowledged += done
             reply = asked(lambda witness=witness, key=key: witness.get(BUCKET, key))
-            fault = ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
+            fault = ledger.judge_read(key, reply.body if reply.status == 200 else None)
             assert not fault, fault
         if (
             number // len(urls) % KILLS_A_LAUNCHER == 0
@@ -123,7 +125,7 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Ledger, 
     judge(mortal, ledger)
 
 
-def working_on(store: Cluster, ledger: Ledger, number: int) -> Load:
+def working_on(store: Cluster, ledger: Model, number: int) -> Load:
     """Six clients of all gateways; `number` is the seed of what they do."""
     return Load(store.endpoints, credentials_of(store), ledger, bucket=BUCKET, seed=number)
 
@@ -135,7 +137,7 @@ def check(store: Cluster, load: Load) -> None:
     judge(store, load.ledger)
 
 
-def judge(store: Cluster, ledger: Ledger) -> None:
+def judge(store: Cluster, ledger: Model) -> None:
     """Everything is read and listed right by every gateway."""
     faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
     assert not faults, faults[:5]
@@ -166,15 +168,13 @@ def asked(ask: Callable[[], Reply]) -> Reply:
     )
 
 
-def put(client: Client, ledger: Ledger, key: str, content: Content) -> bool:
-    """Whether the PUT was acknowledged; the ledger knows either way."""
+def is_put(client: Client, key: str, body: bytes) -> bool:
+    """Whether the PUT was acknowledged."""
     try:
-        reply = client.put(BUCKET, key, ledger.bodies.bytes_of(content))
+        reply = client.put(BUCKET, key, body)
     except NoReplyError:
-        ledger.doubt(key, content)
         return False
     assert reply.status in (200, 503), reply
-    (ledger.acknowledge if reply.status == 200 else ledger.doubt)(key, content)
     return reply.status == 200
 
 

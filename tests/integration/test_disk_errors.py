@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Ledger
 from tests.integration.load import Load
 from tests.integration.oracle import faults_of_store
 from tests.integration.tally import Tally, seed
@@ -39,15 +39,15 @@ MakeTally = Callable[..., Tally]
 
 
 @pytest.fixture(scope="module")
-def ledger(mortal: Cluster) -> Ledger:
+def ledger(mortal: Cluster) -> Model:
     """What all drills of this module wrote."""
     with Client(mortal.endpoint(), credentials_of(mortal)) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200
-    return Ledger(Bodies(17))
+    return Model(Bodies(17))
 
 
 def test_a_disk_that_fails_for_a_moment_loses_nothing(
-    mortal: Cluster, ledger: Ledger, tally: MakeTally, tmp_path: Path
+    mortal: Cluster, ledger: Model, tally: MakeTally, tmp_path: Path
 ):
     chance = random.Random(seed())
     rounds = tally("T-C6, for a moment", variable="QUOIN_TC6_ROUNDS", default=len(PASSING))
@@ -65,7 +65,7 @@ def test_a_disk_that_fails_for_a_moment_loses_nothing(
 
 
 def test_a_disk_that_refuses_for_ever_is_fenced(
-    mortal: Cluster, ledger: Ledger, tally: MakeTally, tmp_path: Path
+    mortal: Cluster, ledger: Model, tally: MakeTally, tmp_path: Path
 ):
     chance, slowest_s = random.Random(seed()), 0.0
     rounds = tally("T-C6, for ever", variable="QUOIN_TC6_ROUNDS", default=len(LASTING))
@@ -92,7 +92,7 @@ def test_a_disk_that_refuses_for_ever_is_fenced(
     assert slowest_s <= FENCED_S_MAX + SLACK_S
 
 
-def working_on(store: Cluster, ledger: Ledger, chance: random.Random) -> Load:
+def working_on(store: Cluster, ledger: Model, chance: random.Random) -> Load:
     """Six clients of all gateways."""
     seed_of_load = chance.randrange(2**32)
     return Load(store.endpoints, credentials_of(store), ledger, bucket=BUCKET, seed=seed_of_load)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Content, Ledger
 from tests.integration.tally import Tally
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -52,7 +52,7 @@ def _mounted(image: Path, folder: Path) -> Callable[[], object]:
 
 
 def test_full_disks_refuse_and_recover(small: Cluster, tally: MakeTally):
-    rounds, ledger = tally("T-R1", variable="QUOIN_TR1_ROUNDS", default=1), Ledger(Bodies(17))
+    rounds, ledger = tally("T-R1", variable="QUOIN_TR1_ROUNDS", default=1), Model(Bodies(17))
     with Client(small.endpoint(), credentials_of(small)) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200
         number = 0
@@ -63,7 +63,7 @@ def test_full_disks_refuse_and_recover(small: Cluster, tally: MakeTally):
                 _until_full(small, full)
                 for _ in range(5):
                     number += 1
-                    reply = _put(client, ledger, Content(number, OBJECT_BYTES // 6))
+                    reply = _put(client, ledger, number, OBJECT_BYTES // 6)
                     assert (reply.status, reply.code) == ((507, "StorageFull") if full == 5 else (200, ""))
                     assert len(reply.headers["x-quoin-near-full"].split(",")) >= full
                 _judge(small, ledger)
@@ -71,25 +71,25 @@ def test_full_disks_refuse_and_recover(small: Cluster, tally: MakeTally):
                     file.unlink()
                 _until_full(small, 0)
                 number += 1
-                assert _put(client, ledger, Content(number, OBJECT_BYTES)).status == 200
+                assert _put(client, ledger, number).status == 200
                 small.wait_healed(deadline_s=RECOVERED_S_MAX)
             rounds.hold()
 
 
 def test_deleting_makes_room_without_a_restart(small: Cluster):
     """Filled with objects until there is no room; then half of them go."""
-    ledger, began = Ledger(Bodies(19)), 1 << 20
+    ledger, began = Model(Bodies(19)), 1 << 20
     with Client(small.endpoint(), credentials_of(small)) as client:
         number = began
-        while (reply := _put(client, ledger, Content(number, OBJECT_BYTES))).status == 200:
+        while (reply := _put(client, ledger, number)).status == 200:
             number += 1
         assert (reply.status, reply.code) == (507, "StorageFull") and number > began + 20
         _judge(small, ledger)
         for gone in range(began, number, 2):
             assert client.delete(BUCKET, f"{gone}").status == 204
-            ledger.acknowledge(f"{gone}", None)
+            ledger.settle(f"{gone}", None)
         wait_until(
-            lambda: _put(client, ledger, Content(number + 1, OBJECT_BYTES)).status == 200,
+            lambda: _put(client, ledger, number + 1).status == 200,
             within_s=RECOVERED_S_MAX,
             what="there is room again",
         )
@@ -119,9 +119,9 @@ def _until_full(store: Cluster, count: int) -> None:
         )
 
 
-def _put(client: Client, ledger: Ledger, content: Content) -> Reply:
+def _put(client: Client, ledger: Model, number: int, size_bytes: int = OBJECT_BYTES) -> Reply:
     """The answer, in time; asked again on 503, as a machine that does other things has nodes that seem down."""
-    key, body = str(content.number), ledger.bodies.bytes_of(content)
+    key, (content, body) = str(number), ledger.bodies.object_of(number, size_bytes)
 
     def answer() -> Reply | None:
         began_s = time.monotonic()
@@ -131,17 +131,17 @@ def _put(client: Client, ledger: Ledger, content: Content) -> Reply:
 
     reply: Reply = wait_until(answer, within_s=RECOVERED_S_MAX, what="an answer that is not 503")
     if reply.status == 200:
-        ledger.acknowledge(key, content)
+        ledger.settle(key, content)
     else:
         assert reply.status == 507, reply
     return reply
 
 
-def _judge(store: Cluster, ledger: Ledger) -> None:
+def _judge(store: Cluster, ledger: Model) -> None:
     """Everything acknowledged is read right: a full disk reads."""
     with Client(store.endpoint(2), credentials_of(store)) as client:
         for key in ledger.keys(""):
             reply = client.get(BUCKET, key)
             assert reply.status in (200, 404), reply
-            fault = ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
+            fault = ledger.judge_read(key, reply.body if reply.status == 200 else None)
             assert not fault, fault

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from s3d.drill.model import Bodies
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Content
 from tests.integration.tally import Tally, seed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -31,12 +31,13 @@ SECTOR = 512
 FIRST_RECORD = 4_096
 SCRUB = "\n[storage]\nscrub_days = 0.0001\n"  # a pass in some seconds
 MakeTally = Callable[..., Tally]
+Wanted = dict[str, tuple[int, int]]  # key: number and size of its body
 
 
-def contents(size_mib: int) -> dict[str, Content]:
+def contents(size_mib: int) -> Wanted:
     """What is stored: about `size_mib` in objects of 8 MiB, and small ones."""
-    large = {f"large-{n}": Content(n, OBJECT_SIZE) for n in range(max(1, size_mib * MIB // OBJECT_SIZE))}
-    return large | {f"small-{n}": Content(1_000_000 + n, 64 << n % 10) for n in range(SMALL)}
+    large = {f"large-{n}": (n, OBJECT_SIZE) for n in range(max(1, size_mib * MIB // OBJECT_SIZE))}
+    return large | {f"small-{n}": (1_000_000 + n, 64 << n % 10) for n in range(SMALL)}
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_wiped_node_is_whole_again_while_clients_read(store: Cluster, tally: M
         wait_until(lambda: is_reconciled(store, WIPED), within_s=WITHIN_S, what="the list was compared")
         store.wait_healed(deadline_s=WITHIN_S)
         took_s = time.monotonic() - began_s
-    stored_mb = sum(content.size for content in wanted.values()) / 1e6
+    stored_mb = sum(size_bytes for _, size_bytes in wanted.values()) / 1e6
     print(
         f"T-N5: {stored_mb:.0f} MB of objects whole again after {took_s:.1f} s, {stored_mb / took_s:.0f} MB/s; "
         f"a reader had {reader.mb_per_s:.0f} MB/s meanwhile, {undisturbed.mb_per_s:.0f} before"
@@ -105,7 +106,7 @@ def test_sectors_that_rot_on_two_nodes_are_found_by_scrub_and_mended(store: Clus
 class Reader:
     """One client that reads everything again and again, large objects first, and checks each byte."""
 
-    def __init__(self, store: Cluster, wanted: dict[str, Content]) -> None:
+    def __init__(self, store: Cluster, wanted: Wanted) -> None:
         self._client = Client(store.endpoint(1), credentials_of(store))
         self._wanted = wanted
         self._stop = threading.Event()
@@ -134,33 +135,33 @@ class Reader:
             if self._stop.is_set():
                 break
             reply = self._client.get(BUCKET, key)
-            if reply.status != 200 or reply.body != BODIES.bytes_of(content):
+            if reply.status != 200 or reply.body != BODIES.bytes_of(*content):
                 self.faults.append(f"{key}: {reply.status}")
-            read += content.size
+            read += len(reply.body)
         self.mb_per_s = read / 1e6 / (time.monotonic() - began_s)
 
 
-def fill(store: Cluster, wanted: dict[str, Content]) -> None:
+def fill(store: Cluster, wanted: Wanted) -> None:
     """Stores everything, four at a time."""
     with Client(store.endpoint(1), credentials_of(store)) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200
 
-    def put(entries: list[tuple[str, Content]]) -> None:
+    def put(entries: list[tuple[str, tuple[int, int]]]) -> None:
         with Client(store.endpoint(2), credentials_of(store)) as client:
             for key, content in entries:
-                assert client.put(BUCKET, key, BODIES.bytes_of(content)).status == 200
+                assert client.put(BUCKET, key, BODIES.bytes_of(*content)).status == 200
 
     entries = list(wanted.items())
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, [entries[number::4] for number in range(4)]))
 
 
-def read_all(store: Cluster, wanted: dict[str, Content]) -> None:
+def read_all(store: Cluster, wanted: Wanted) -> None:
     """Every object is what was written, through a node that is up."""
     with Client(store.endpoint(store.up[0]), credentials_of(store)) as client:
         for key, content in wanted.items():
             reply = client.get(BUCKET, key)
-            assert reply.status == 200 and reply.body == BODIES.bytes_of(content), (key, reply.status)
+            assert reply.status == 200 and reply.body == BODIES.bytes_of(*content), (key, reply.status)
 
 
 def status(store: Cluster) -> dict[str, object]:

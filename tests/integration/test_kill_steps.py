@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from s3d.drill.model import Bodies, Content, Model
 from s3d.metadata.view import View
 from tests.integration.client import Client, NoReplyError, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Content, Ledger
 from tests.integration.oracle import faults_of_store
 from tests.integration.processes import command_line
 from tests.integration.shards import blobs_of, complain, delete_late, faults_of_shards, rows_of, s3ctl
@@ -59,24 +59,24 @@ class Drill:
     store: Cluster
     chance: random.Random
     logs: Path
-    ledger: Ledger = field(default_factory=lambda: Ledger(Bodies(29)))
-    uploads: Ledger = field(default_factory=lambda: Ledger(Bodies(31)))
+    ledger: Model = field(default_factory=lambda: Model(Bodies(29)))
+    uploads: Model = field(default_factory=lambda: Model(Bodies(29)))
     numbers: Iterator[int] = field(default_factory=count)
     drained: bool = False
 
     def client(self, node: int) -> Client:
         return Client(self.store.endpoint(node), credentials_of(self.store))
 
-    def content(self) -> Content:
-        return Content(next(self.numbers), self.chance.choice(SIZES))
+    def an_object(self) -> tuple[Content, bytes]:
+        return self.ledger.bodies.object_of(next(self.numbers), self.chance.choice(SIZES))
 
     def log(self) -> Path:
         return self.logs / f"{next(self.numbers)}.strace"
 
     def write(self, client: Client, key: str) -> None:
-        content = self.content()
-        assert persistent(lambda: client.put(BUCKET, key, self.ledger.bodies.bytes_of(content))).status == 200
-        self.ledger.acknowledge(key, content)
+        content, body = self.an_object()
+        assert persistent(lambda: client.put(BUCKET, key, body)).status == 200
+        self.ledger.settle(key, content)
 
     def gateways(self) -> list[int]:
         """The processes of all gateways, once they are there and reach all nodes."""
@@ -138,8 +138,8 @@ def die_at(
 
 def overwrite(drill: Drill, client: Client, key: str) -> tuple[Content | None, Request]:
     drill.write(client, key)
-    content = drill.content()
-    return content, lambda doomed: doomed.put(BUCKET, key, drill.ledger.bodies.bytes_of(content))
+    content, body = drill.an_object()
+    return content, lambda doomed: doomed.put(BUCKET, key, body)
 
 
 def delete(drill: Drill, client: Client, key: str) -> tuple[Content | None, Request]:
@@ -149,8 +149,7 @@ def delete(drill: Drill, client: Client, key: str) -> tuple[Content | None, Requ
 
 def complete(drill: Drill, client: Client, key: str) -> tuple[Content | None, Request]:
     """An upload of one part; what was there before was uploaded the same way."""
-    content, path = drill.content(), f"/{PARTS}/{key}"
-    body = drill.uploads.bodies.bytes_of(content)
+    (content, body), path = drill.an_object(), f"/{PARTS}/{key}"
     begun = persistent(lambda: client.request("POST", path, query=[("uploads", "")]))
     [upload] = begun.texts("UploadId")
     query = [("partNumber", "1"), ("uploadId", upload)]
@@ -190,11 +189,11 @@ def ask(
                 ledger.doubt(key, content)
             else:
                 assert reply.status in (200, 204), reply
-                ledger.acknowledge(key, content)
+                ledger.settle(key, content)
                 return steps_in(log, until=ANSWER)
         assert died([pid]) and death in steps_in(log), f"it did not die at {death}"
         got = persistent(lambda: witness.get(PARTS if work is complete else BUCKET, key))
-        fault = ledger.fault_of_read(key, got.body if got.status == 200 else None)
+        fault = ledger.judge_read(key, got.body if got.status == 200 else None)
         assert not fault, f"{death}: {fault}"
     return []
 
@@ -224,7 +223,7 @@ def delete_at_once(drill: Drill, keys: list[str]) -> bool:
     named = "".join(f"<Object><Key>{key}</Key></Object>" for key in keys)
     order = f"<Delete>{named}</Delete>".encode()
     sent = [("content-md5", b64encode(md5(order, usedforsecurity=False).digest()).decode())]
-    note = drill.ledger.acknowledge
+    note = drill.ledger.settle
     with drill.client(1) as client:
         try:
             reply = client.request("POST", f"/{BUCKET}", query=[("delete", "")], headers=sent, body=order)
@@ -233,7 +232,7 @@ def delete_at_once(drill: Drill, keys: list[str]) -> bool:
             note = drill.ledger.doubt
     for key in keys:
         note(key, None)
-    return note == drill.ledger.acknowledge
+    return note == drill.ledger.settle
 
 
 def doubt_shards(drill: Drill, _: list[str]) -> bool:
@@ -322,7 +321,5 @@ def judge(drill: Drill) -> None:
     with drill.client(2) as client:
         for key in drill.uploads.keys("complete/"):
             got = persistent(lambda key=key: client.get(PARTS, key))
-            faults += filter(
-                None, [drill.uploads.fault_of_read(key, got.body if got.status == 200 else None)]
-            )
+            faults += filter(None, [drill.uploads.judge_read(key, got.body if got.status == 200 else None)])
     assert not faults, faults[:5]

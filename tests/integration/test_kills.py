@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Ledger
 from tests.integration.load import Load
 from tests.integration.oracle import faults_of_store
 from tests.integration.shards import blobs_of, delete_late, faults_of_shards, jobs, s3ctl, shards_on
@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster, tally: MakeTally):
     kills = tally("T-C4, kills", variable="QUOIN_TC4_KILLS", default=3)
-    chance, ledger = random.Random(seed()), Ledger(Bodies(23))
+    chance, ledger = random.Random(seed()), Model(Bodies(23))
     keys = credentials_of(store)
     load = Load(store.endpoints, keys, ledger, bucket=BUCKET, workers=4, seed=chance.randrange(2**16))
     with load, uploads(store):

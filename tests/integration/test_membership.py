@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Content, Ledger
 from tests.integration.oracle import faults_of_store
 from tests.integration.shards import blobs_of, faults_of_shards, jobs, rows_of, s3ctl, shards_on
 from tests.integration.tally import Tally, seed
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
     objects = tally("T-N7, objects", variable="QUOIN_TN7_OBJECTS", default=400)
-    chance, ledger = random.Random(seed()), Ledger(Bodies(17))
+    chance, ledger = random.Random(seed()), Model(Bodies(17))
     fill(store, ledger, objects.asked)
     gateways = [store.endpoint(node) for node in store.nodes]
     before = blobs_of(store)
@@ -86,7 +86,7 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
 
 def test_a_node_that_was_down_gets_what_it_missed_and_no_more(store: Cluster, tally: MakeTally):
     missed = tally("T-N6, objects", variable="QUOIN_TN6_OBJECTS", default=60)
-    ledger = Ledger(Bodies(19))
+    ledger = Model(Bodies(19))
     fill(store, ledger, 4 * missed.asked)
     kept = set(blobs_of(store))
     store.kill(AWAY)
@@ -114,7 +114,7 @@ def test_a_pass_is_stopped_outlives_its_processes_and_goes_on_and_a_lost_node_is
         store.start_all()
         with Client(store.endpoint(), credentials_of(store)) as client:
             assert client.request("PUT", f"/{BUCKET}").status == 200
-        ledger = Ledger(Bodies(29))
+        ledger = Model(Bodies(29))
         fill(store, ledger, 120)
         before = blobs_of(store)
         store.start(store.extend())
@@ -153,15 +153,16 @@ def mended(store: Cluster, nodes: Iterable[int]) -> float:
     return sum(store.metric("quoin_mended_shards_total", node) for node in nodes)
 
 
-def fill(store: Cluster, ledger: Ledger, count: int, *, prefix: str = "k") -> None:
+def fill(store: Cluster, ledger: Model, count: int, *, prefix: str = "k") -> None:
     """Stores `count` objects of some KiB, one in eight of 1 MiB."""
 
     def put(numbers: range) -> None:
         with Client(store.endpoint((1, 2, 4, 5)[numbers[0] % 4]), credentials_of(store)) as client:
             for number in numbers:
-                content = Content(number, 1 << 20 if number % 8 == 0 else 1_000 + number)
-                assert client.put(BUCKET, f"{prefix}{number}", ledger.bodies.bytes_of(content)).status == 200
-                ledger.acknowledge(f"{prefix}{number}", content)
+                size_bytes = 1 << 20 if number % 8 == 0 else 1_000 + number
+                content, body = ledger.bodies.object_of(number, size_bytes)
+                assert client.put(BUCKET, f"{prefix}{number}", body).status == 200
+                ledger.settle(f"{prefix}{number}", content)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, [range(start, count, 4) for start in range(4)]))

@@ -9,9 +9,9 @@ from itertools import combinations
 
 import pytest
 
+from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.ledger import Bodies, Ledger
 from tests.integration.oracle import faults_of_store
 from tests.integration.tally import Tally, seed
 from tests.integration.tracing import injecting
@@ -37,14 +37,14 @@ MakeTally = Callable[..., Tally]
 
 
 @pytest.fixture(scope="module")
-def ledger(mortal: Cluster) -> Ledger:
+def ledger(mortal: Cluster) -> Model:
     """What all drills of this module wrote."""
     with Client(mortal.endpoint(), credentials_of(mortal)) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200
-    return Ledger(Bodies(13))
+    return Model(Bodies(13))
 
 
-def test_each_node_is_killed_in_turn(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_each_node_is_killed_in_turn(mortal: Cluster, ledger: Model, tally: MakeTally):
     rounds, chance = tally("T-N1", variable="QUOIN_TN1_ROUNDS", default=1), random.Random(seed())
     with traffic(mortal, ledger, chance) as load:
         load.wait_for(2 * OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
@@ -63,7 +63,7 @@ def test_each_node_is_killed_in_turn(mortal: Cluster, ledger: Ledger, tally: Mak
     assert load.seen.longest_s <= STALL_S_MAX + healthy_s, str(load.seen)
 
 
-def test_each_pair_is_killed_in_turn(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_each_pair_is_killed_in_turn(mortal: Cluster, ledger: Model, tally: MakeTally):
     rounds, chance = tally("T-N2", variable="QUOIN_TN2_PAIRS", default=2), random.Random(seed())
     pairs = list(combinations(mortal.nodes, 2))
     chance.shuffle(pairs)
@@ -80,7 +80,7 @@ def test_each_pair_is_killed_in_turn(mortal: Cluster, ledger: Ledger, tally: Mak
         rounds.hold()
 
 
-def test_three_nodes_die_and_come_back(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_three_nodes_die_and_come_back(mortal: Cluster, ledger: Model, tally: MakeTally):
     rounds, chance = tally("T-N3", variable="QUOIN_TN3_ROUNDS", default=1), random.Random(seed())
     for _ in rounds.rounds():
         mortal.wait_reached(deadline_s=PATIENCE_S)
@@ -103,7 +103,7 @@ def test_three_nodes_die_and_come_back(mortal: Cluster, ledger: Ledger, tally: M
         rounds.hold()
 
 
-def test_a_shard_server_that_is_stopped_is_gone_round(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_a_shard_server_that_is_stopped_is_gone_round(mortal: Cluster, ledger: Model, tally: MakeTally):
     seconds, chance = tally("T-N4", variable="QUOIN_TN4_S", default=STOPPED_S_CI), random.Random(seed())
     # The first second of a stop weighs more in a short one, and so does a moment in which the machine stands still.
     share = 0.99 if seconds.asked > 2 * STOPPED_S_CI else 0.75
@@ -143,7 +143,7 @@ def test_a_shard_server_that_is_stopped_is_gone_round(mortal: Cluster, ledger: L
     seconds.held = seconds.asked
 
 
-def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger: Ledger, tally: MakeTally):
+def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger: Model, tally: MakeTally):
     seconds, chance = (
         tally("T-N4, a slow disk", variable="QUOIN_TN4_S", default=STOPPED_S_CI),
         random.Random(seed()),
@@ -168,7 +168,7 @@ def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger:
     seconds.held = seconds.asked
 
 
-def traffic(store: Cluster, ledger: Ledger, chance: random.Random) -> Traffic:
+def traffic(store: Cluster, ledger: Model, chance: random.Random) -> Traffic:
     """16 clients of all gateways."""
     urls = [store.endpoint(node) for node in store.nodes]
     return Traffic(urls, credentials_of(store), ledger, bucket=BUCKET, seed=chance.randrange(2**16))
@@ -179,7 +179,7 @@ def few_errors(load: Traffic, *, share: float) -> bool:
     return load.seen.errors.total() <= max(ERRORS_SOME, share * len(load.seen.operations))
 
 
-def judge(store: Cluster, ledger: Ledger, load: Traffic) -> None:
+def judge(store: Cluster, ledger: Model, load: Traffic) -> None:
     """Everything acknowledged is read and listed right, by each gateway that is up."""
     assert not load.seen.faults, load.seen.faults[:5]
     faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 
 from bench.signing import Credentials
+from s3d.drill.model import Bodies
 from tests.integration.client import Client, Reply
 from tests.integration.cluster import Cluster
-from tests.integration.ledger import Bodies, Content
 from tests.integration.tally import Tally
 
 pytestmark = pytest.mark.cluster
@@ -38,7 +38,7 @@ class Race:
 
     def __init__(self, bucket: str, key: str, numbers: Sequence[int]) -> None:
         self.bucket, self.key = bucket, key
-        self.bodies = [BODIES.bytes_of(Content(number, SIZES[number % len(SIZES)])) for number in numbers]
+        self.bodies = [BODIES.bytes_of(number, SIZES[number % len(SIZES)]) for number in numbers]
 
     def run(self, writers: Sequence[Client], condition: tuple[str, str]) -> list[Reply]:
         barrier = threading.Barrier(len(writers))
@@ -101,7 +101,7 @@ def test_one_updater_wins(bucket: str, writers: list[Client], clients: list[Clie
         count(10**6),
         "cell",
     )
-    body = BODIES.bytes_of(Content(next(numbers), 20))
+    body = BODIES.bytes_of(next(numbers), 20)
     assert clients[0].put(bucket, key, body).status == 200
     for number in rounds.rounds():
         etag = clients[number % len(clients)].head(bucket, key).headers["etag"]

@@ -13,9 +13,9 @@ import pytest
 from bench.http1 import request_head
 from bench.processes import PeakMemory
 from bench.signing import STREAMING, chunked_body, chunked_length, encode_path, sign
+from s3d.drill.model import Bodies
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster
-from tests.integration.ledger import Bodies, Content
 from tests.integration.tally import Tally, seed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -30,7 +30,7 @@ MakeTally = Callable[..., Tally]
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_boundary_comes_back_whole(clients: list[Client], bucket: str, size: int):
-    body = BODIES.bytes_of(Content(size, size))
+    body = BODIES.bytes_of(size, size)
     writer, reader = clients[size % 5], clients[(size + 1) % 5]
     stored = put_chunked(writer, bucket, "k", body) if size % 2 else writer.put(bucket, "k", body).status
     assert stored == 200
@@ -42,9 +42,9 @@ def test_every_boundary_comes_back_whole(clients: list[Client], bucket: str, siz
 
 def test_a_thousand_random_ranges(clients: list[Client], bucket: str, tally: MakeTally):
     ranges, chance = tally("Random ranges", variable="QUOIN_RANGES", default=1_000), random.Random(seed())
-    whole = {"single": BODIES.bytes_of(Content(1, 7 * MIB + 13)), "parts": b""}
+    whole = {"single": BODIES.bytes_of(1, 7 * MIB + 13), "parts": b""}
     assert clients[0].put(bucket, "single", whole["single"]).status == 200
-    parts = [BODIES.bytes_of(Content(2, 5 * MIB)), BODIES.bytes_of(Content(3, 5 * MIB + 1)), b"tail"]
+    parts = [BODIES.bytes_of(2, 5 * MIB), BODIES.bytes_of(3, 5 * MIB + 1), b"tail"]
     put_parts(clients, bucket, "parts", parts)
     whole["parts"] = b"".join(parts)
     for number in ranges.rounds():
@@ -57,7 +57,7 @@ def test_a_thousand_random_ranges(clients: list[Client], bucket: str, tally: Mak
 
 def test_a_large_single_put(clients: list[Client], bucket: str):
     size = megabytes("QUOIN_PUT_MIB", 20) * MIB
-    body = BODIES.bytes_of(Content(4, size))
+    body = BODIES.bytes_of(4, size)
     assert put_chunked(clients[0], bucket, "large", body) == 200
     assert sha256(clients[1].get(bucket, "large").body).digest() == sha256(body).digest()
 
@@ -67,7 +67,7 @@ def test_a_large_file_by_the_command_line(mortal: Cluster, tmp_path: Path):
     source, copy = tmp_path / "source", tmp_path / "copy"
     with source.open("wb") as file:
         for number in range(size // MIB):
-            file.write(BODIES.bytes_of(Content(number, MIB)))
+            file.write(BODIES.bytes_of(number, MIB))
     assert mortal.aws("s3", "mb", "s3://large").returncode == 0
     with PeakMemory(mortal.pids()) as watch:
         for arguments in ((str(source), "s3://large/file"), ("s3://large/file", str(copy))):
@@ -80,7 +80,7 @@ def test_a_large_file_by_the_command_line(mortal: Cluster, tmp_path: Path):
 
 def test_many_uploads_at_once(mortal: Cluster):
     count, size = megabytes("QUOIN_UPLOADS", 16), megabytes("QUOIN_UPLOAD_MIB", 16) * MIB
-    body, keys = BODIES.bytes_of(Content(5, size)), credentials_of(mortal)
+    body, keys = BODIES.bytes_of(5, size), credentials_of(mortal)
     with Client(mortal.endpoint(), keys) as client:
         assert client.request("PUT", "/uploads").status == 200
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from bench.signing import Credentials
+from s3d.drill.model import Content, Model
 from tests.integration.client import Client, NoReplyError, Reply, UnsentError
-from tests.integration.ledger import Content, Ledger
 
 SIZES = tuple(1 << power for power in range(10, 24))  # 1 KiB to 8 MiB
 READS = 0.7
@@ -77,7 +77,7 @@ class Traffic:
         self,
         endpoints: Sequence[str],
         credentials: Credentials,
-        ledger: Ledger,
+        ledger: Model,
         *,
         bucket: str,
         clients: int = 16,
@@ -122,10 +122,13 @@ class Traffic:
             else:
                 slot = chance.randrange(KEYS_A_CLIENT)
                 key = f"{self._seed}/{number}/{slot}.{lives[slot]}"
-                if self._ledger.retired(key):
+                if self._ledger.spent(key):
                     lives[slot] += 1
                     key = f"{self._seed}/{number}/{slot}.{lives[slot]}"
-                kind, act = "PUT", self._writing(key, Content(serial, chance.choice(SIZES)))
+                kind, act = (
+                    "PUT",
+                    self._writing(key, *self._ledger.bodies.object_of(serial, chance.choice(SIZES))),
+                )
             if self._do(kind, act, chance.sample(clients, len(clients))) and kind == "PUT":
                 written = [*dict.fromkeys((*written, key))][-KEYS_A_CLIENT:]
         for client in clients:
@@ -158,13 +161,11 @@ class Traffic:
             reply = client.get(self._bucket, key)
             if reply.status not in (200, 404):
                 raise NoReplyError(f"GET {reply.status} {reply.code}")
-            return self._ledger.fault_of_read(key, reply.body if reply.status == 200 else None)
+            return str(self._ledger.judge_read(key, reply.body if reply.status == 200 else None) or "")
 
         return act
 
-    def _writing(self, key: str, content: Content) -> Callable[[Client], str]:
-        body = self._ledger.bodies.bytes_of(content)
-
+    def _writing(self, key: str, content: Content, body: bytes) -> Callable[[Client], str]:
         def act(client: Client) -> str:
             try:
                 reply: Reply = client.put(self._bucket, key, body)
@@ -176,7 +177,7 @@ class Traffic:
             if reply.status != 200:
                 self._ledger.doubt(key, content)
                 raise NoReplyError(f"PUT {reply.status} {reply.code}")
-            self._ledger.acknowledge(key, content)
+            self._ledger.settle(key, content)
             return ""
 
         return act

@@ -11,8 +11,7 @@ BODIES = Bodies(7)
 
 
 def content(number: int, size_bytes: int = 100) -> Content:
-    body = BODIES.bytes_of(number, size_bytes)
-    return Content(number, size_bytes, etag_of(body))
+    return BODIES.object_of(number, size_bytes)[0]
 
 
 def body(one: Content) -> bytes:
@@ -37,6 +36,9 @@ def model() -> Model:
 def test_bodies_differ_and_come_again():
     assert BODIES.bytes_of(1, 5_000) == Bodies(7).bytes_of(1, 5_000) != BODIES.bytes_of(2, 5_000)
     assert BODIES.bytes_of(1, 5_000) != Bodies(8).bytes_of(1, 5_000)
+    for size_bytes in (0, 1, 15, 5_000_000):
+        found, sent = BODIES.object_of(1, size_bytes)
+        assert len(sent) == size_bytes and found == Content(1, size_bytes, etag_of(sent))
 
 
 def test_right_reads_pass(model: Model):
@@ -97,6 +99,8 @@ def test_lists(model: Model):
     ):
         (finding,) = model.judge_list(listed, "")
         assert (finding.breach, finding.key) == (breach, key)
+    (finding,) = model.judge_list({"k": NEW.etag, "maybe": NEW.etag}, "k")
+    assert (finding.breach, finding.key) == (Breach.ANSWER, "maybe"), "it is not under that prefix"
 
 
 def test_a_key_of_unknown_outcome_is_written_no_more(model: Model):
