@@ -30,9 +30,12 @@ PAGE_ROWS = 64  # rows of the state that are looked at between two awaits: some 
 REQUESTS_TURN = 4  # times as long as such a look is left to others before the next
 MENDED_AT_ONCE_MAX = 32
 SWEPT_AT_ONCE_MAX = 500
-SWEEP_RETRY_US = 60_000_000  # after which nodes that were down are asked again
+SWEEP_RETRY_US = 60_000_000  # after which nodes that were down are asked again, at the soonest
+SWEEP_ROW_US = 2_000  # later by so much for each condemned row: to keep one for that costs a write
 SCAN_SHARE_MAX = 0.05  # of one processor, for looks at degraded rows that must wait for a node
 DAMAGED_MAX = 1_000  # rows that are spoken of
+WALK_S = 10.0  # of mending, after which the walk begins again with those that have fewest survivors by now
+FRUITLESS_SHARE_MAX = 0.2  # as long, of the mending, as looks may take that find nothing to mend
 FAILED_REST_S = 3.0  # after a round in which some blob could not be mended, though its nodes seemed there
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,26 @@ class Counters:
     failed_blobs: int = 0
     swept_shards: int = 0
     leads: bool = False
+
+
+@dataclass(slots=True)
+class Walk:
+    """For how long one walk over the degraded rows has mended, and has found nothing that it could mend."""
+
+    fruitful_s: float = 0.0
+    fruitless_s: float = 0.0
+
+    def add(self, took_s: float, *, mended: bool) -> None:
+        """One page took so long."""
+        if mended:
+            self.fruitful_s += took_s
+        else:
+            self.fruitless_s += took_s
+
+    @property
+    def is_over(self) -> bool:
+        """May it begin again? Not where the way to what can be mended is long: what is at the end has its turn too."""
+        return self.fruitful_s > max(WALK_S, self.fruitless_s / FRUITLESS_SHARE_MAX)
 
 
 @dataclass(slots=True)
@@ -93,11 +116,14 @@ class Repairer:
         self._expiry = Expiry(states, log, config=config, now_us=now_us, damaged=self._pass_over)
 
     async def run(self) -> None:
-        """Until cancelled: a round every `repair_interval_s`."""
+        """Until cancelled: a round every `repair_interval_s`, where what may take hours keeps nothing else waiting.
+
+        To fill a node again does; meanwhile disks get full of what is not swept. And one that hangs holds up sweeping.
+        """
         try:
-            while True:
-                await self.round()
-                await asyncio.sleep(self._config.repair_interval_s)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._again_and_again(self._mend), name="mend")
+                group.create_task(self._again_and_again(self._tidy), name="tidy")
         finally:
             self.counters.leads = False
             await self._attempt(self._lease.give_up())
@@ -108,10 +134,30 @@ class Repairer:
         None of them is kept from being done by a fault in another: a full state must still be swept.
         """
         await self._attempt(self._file_suspects())
-        for work in (self._mend_all, self._expiry.round, self._sweep_all):
-            await self._attempt(self._lead())
-            if self.counters.leads:
-                await self._attempt(work())
+        await self._mend()
+        await self._clear_away()
+
+    async def _again_and_again(self, turn: Callable[[], Coroutine[None, None, None]]) -> None:
+        while True:
+            await turn()
+            await asyncio.sleep(self._config.repair_interval_s)
+
+    async def _mend(self) -> None:
+        await self._do(self._mend_all)
+
+    async def _tidy(self) -> None:
+        await self._attempt(self._file_suspects())
+        await self._clear_away()
+
+    async def _clear_away(self) -> None:
+        await self._do(self._expiry.round)
+        await self._do(self._sweep_all)
+
+    async def _do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Where this process leads."""
+        await self._attempt(self._lead())
+        if self.counters.leads:
+            await self._attempt(work())
 
     async def _lead(self) -> None:
         self.counters.leads = False  # where nobody can say
@@ -157,8 +203,9 @@ class Repairer:
         if writable == self._scan.writable and loop.time() < self._scan.due_s:
             return
         looked_s, after, failed, planned = 0.0, b"", self.counters.failed_blobs, 0
+        walk = Walk()
         while writable == self._resources.fleet.writable() and await self._lease.hold():
-            started_s = loop.time()
+            started_s, mended = loop.time(), self.counters.mended_blobs
             page, after = self._plans(after)
             page_s = loop.time() - started_s
             looked_s += page_s
@@ -172,6 +219,9 @@ class Repairer:
                 return
             # Requests are served by the same loop, and a look at very many rows takes seconds.
             await asyncio.sleep(0 if page else page_s * REQUESTS_TURN)
+            walk.add(loop.time() - started_s, mended=self.counters.mended_blobs > mended)
+            if walk.is_over:
+                walk, after = Walk(), b""
 
     def _plans(self, after: bytes) -> tuple[list[Mending], bytes]:
         """What can be done for a page of degraded blobs, and the key to go on after; empty at the end."""
@@ -252,9 +302,10 @@ class Repairer:
             now_us = self._now_us()
             with self._states.view() as view:
                 condemned = list(islice(view.condemned(now_us, damaged=self._pass_over), SWEPT_AT_ONCE_MAX))
+                rest_us = max(SWEEP_RETRY_US, SWEEP_ROW_US * view.condemned_count())
             if not condemned:
                 return
-            items, deleted = await sweep(self._resources.fleet, condemned, retry_us=now_us + SWEEP_RETRY_US)
+            items, deleted = await sweep(self._resources.fleet, condemned, retry_us=now_us + rest_us)
             await self._log.append([Swept(self._write_id(), now_us, items=tuple(items))])
             self.counters.swept_shards += deleted
 
