@@ -19,8 +19,9 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from s3d.drill.processes import command_line, descendants
 from tests.integration.ports import free_ports
-from tests.integration.processes import children, command_line, group_lives
+from tests.integration.processes import group_lives
 
 ROOT = Path(__file__).parents[2]
 AWS = Path(sys.executable).with_name("aws")
@@ -200,7 +201,7 @@ class Cluster:
         """Processes of the cluster, of one `node`, whose command line has `program` in it (as "shardd.daemon")."""
         found = []
         for launcher in self._launchers.values():
-            for pid in [launcher.pid, *children(launcher.pid)]:
+            for pid in [launcher.pid, *descendants(launcher.pid)]:
                 words = command_line(pid)
                 at = words.index("-node") + 1 if "-node" in words else 0
                 if program in " ".join(words) and (node is None or (at and words[at] == str(node))):

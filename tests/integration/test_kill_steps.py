@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from s3d.drill.model import Bodies, Content, Model
+from s3d.drill.processes import command_line
 from s3d.metadata.view import View
 from tests.integration.client import Client, NoReplyError, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.oracle import faults_of_store
-from tests.integration.processes import command_line
 from tests.integration.shards import blobs_of, complain, delete_late, faults_of_shards, rows_of, s3ctl
 from tests.integration.tally import Tally, seed
 from tests.integration.tracing import Step, injecting, steps_in

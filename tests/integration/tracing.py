@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from s3d.drill.processes import command_line
 from tests.integration.cluster import wait_until
-from tests.integration.processes import command_line
 from tests.integration.programs.program import find
 
 ATTACHED_WITHIN_S = 60.0
