@@ -12,7 +12,7 @@ import uvloop
 
 from shardd.contract import flags
 from shardd.contract.cluster import Cluster, NodeConfig
-from shardd.contract.errors import ConfigurationError, QuoinError, StorageFailedError
+from shardd.contract.errors import ConfigurationError, QuoinError, StorageFailedError, WrongClusterError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.engine.filesystem import DiskFilesystem
@@ -67,13 +67,7 @@ async def _serve(cluster: Cluster, node: NodeConfig, config: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     name = PeerName(Role.SHARD_SERVER, node.id)
     identity = PeerIdentity.load(cluster.secrets_path, file_stem(name))
-    store = ShardStore.open(
-        node.path / "shards",
-        cluster=identity.cluster,
-        node=node.id,
-        filesystem=DiskFilesystem(),
-        limits=cluster.storage,
-    )
+    store = _open(cluster, node, config, identity)
     try:
         scrubbing = Scrubbing(store, node.path / SCRUB_FILE, limits=cluster.storage)
         service = ShardService(store, scrubbing, cluster=identity.cluster, give_up=stopping.set)
@@ -100,6 +94,20 @@ async def _serve(cluster: Cluster, node: NodeConfig, config: Path) -> None:
             raise StorageFailedError("the index cannot be used any longer: the next start makes it anew")
     finally:
         store.close()
+
+
+def _open(cluster: Cluster, node: NodeConfig, config: Path, identity: PeerIdentity) -> ShardStore:
+    """The node's store; ConfigurationError where its folder is another's: no later start would find another one."""
+    try:
+        return ShardStore.open(
+            node.path / "shards",
+            cluster=identity.cluster,
+            node=node.id,
+            filesystem=DiskFilesystem(),
+            limits=cluster.storage,
+        )
+    except WrongClusterError as error:
+        raise ConfigurationError(f"{config}: nodes[{cluster.nodes.index(node)}].path: {error}") from error
 
 
 if __name__ == "__main__":

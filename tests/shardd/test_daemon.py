@@ -12,7 +12,7 @@ from tests.s3d.shards.test_client import ShardProcess
 
 def run(config: Path, node: str = "1") -> tuple[int, str]:
     command = [sys.executable, "-m", "shardd.daemon", "-config", str(config), "-node", node]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert not done.stdout
     return done.returncode, done.stderr
 
@@ -55,7 +55,8 @@ def test_a_folder_of_another_cluster_is_refused(server: ShardProcess) -> None:
     make_cluster_authority(server.secrets)
     ShardProcess.issue(server.secrets)
     status, said = run(server.config)
-    assert status == 1 and "Traceback" not in said and "holds the shards of" in said
+    assert status == 2 and "Traceback" not in said
+    assert f"{server.config}: nodes[0].path: " in said and "holds the shards of" in said
 
 
 def test_an_idle_server_is_small(server: ShardProcess) -> None:
