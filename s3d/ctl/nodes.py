@@ -1,7 +1,10 @@
 """Owns `s3ctl node` and `s3ctl rebalance`: what they take, order and print; never who may."""
 
 import argparse
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -9,8 +12,11 @@ from s3d.ctl import client, tables
 from shardd.contract import flags
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
+from shardd.contract.errors import QuoinError
 
 WITHIN_S: Final = 120.0  # a node is removed after a look at every row
+LOOKS: Final = 10  # whether a node that was added answers: gateways follow within a second or two
+LOOK_EVERY_S: Final = 0.5
 
 Asker = Callable[[Cluster, argparse.Namespace, str], tuple[AuthConfig, tuple[NodeConfig, ...]]]
 
@@ -76,6 +82,21 @@ def _order_node(cluster: Cluster, arguments: argparse.Namespace, verb: str, aske
     print(
         f"node {arguments.id} {said[verb]}" if reply["changed"] else f"node {arguments.id}: it was so already"
     )
+    if verb == "add":
+        _warn_of_silence(cluster, arguments, asker)
+
+
+def _warn_of_silence(cluster: Cluster, arguments: argparse.Namespace, asker: Asker) -> None:
+    """Tell of a node that was added and does not answer: writes count on it from now on, and are degraded."""
+    with suppress(QuoinError):  # who may add a node need not be one who may ask how it is
+        key, nodes = asker(cluster, arguments, "admin:Status")
+        for look in range(LOOKS):
+            time.sleep(LOOK_EVERY_S if look else 0.0)
+            members = client.ask(cluster, nodes, key=key, path="/-/admin/status")["nodes"]
+            if any(member["id"] == arguments.id and member["up"] for member in members):
+                return
+        words = "start it; until then what belongs on it is degraded"
+        print(f"s3ctl: node {arguments.id} does not answer: {words}", file=sys.stderr)
 
 
 def _rebalance(cluster: Cluster, arguments: argparse.Namespace, asker: Asker) -> None:

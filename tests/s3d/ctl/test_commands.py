@@ -252,6 +252,8 @@ def test_orders_about_nodes_carry_what_the_file_says(
     asked: list[str] = []
 
     def ask(*_: object, key: AuthConfig, path: str, within_s: float = 0.0) -> object:
+        if path == "/-/admin/status":
+            return {"nodes": [{"id": 1, "up": True}]}
         asked.append(path)
         return {"changed": len(asked) != 2}
 
@@ -271,6 +273,28 @@ def test_orders_about_nodes_carry_what_the_file_says(
     with pytest.raises(SystemExit):
         main(["-config", str(config), "node", "add", "77"])
     assert "no node 77" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answers_at_look", [1, 2, 0])
+def test_a_node_that_was_added_and_does_not_answer_is_told_of(
+    config: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, answers_at_look: int
+) -> None:
+    looks = 0
+
+    def ask(*_: object, key: AuthConfig, path: str, within_s: float = 0.0) -> object:
+        nonlocal looks
+        if path != "/-/admin/status":
+            return {"changed": True}
+        looks += 1
+        return {"nodes": [{"id": 1, "up": looks == answers_at_look}]}
+
+    monkeypatch.setattr("s3d.ctl.client.ask", ask)
+    monkeypatch.setattr("s3d.ctl.nodes.LOOKS", 3)
+    monkeypatch.setattr("s3d.ctl.nodes.LOOK_EVERY_S", 0.0)
+    assert main(["-config", str(config), "node", "add", "1"]) == 0
+    said = capsys.readouterr()
+    assert "is a member" in said.out and looks == (answers_at_look or 3)
+    assert ("node 1 does not answer: start it" in said.err) == (not answers_at_look)
 
 
 def test_the_list_of_members_has_who_was_not_added(
