@@ -291,13 +291,13 @@ async def test_one_busy_node_is_left_alone_and_five_are_not() -> None:
 
 
 async def test_a_node_whose_puts_stood_still_is_tried_again_and_condemned_sooner() -> None:
-    limits = FleetLimits(heartbeat_s=0.02, stall_s=0.3, trial_s=0.05, watch_s=0.01)
+    limits = FleetLimits(heartbeat_s=0.02, stall_s=1.0, trial_s=0.05, watch_s=0.01)
     verdict = VerdictLimits(back_off_first_s=0.1, trial_s=30)
     async with running(limits=limits) as (fleet, nodes):
         fleet._health[NodeId(1)].verdict.limits = verdict
         nodes[0].silent_puts = True
         loop = asyncio.get_running_loop()
-        for at_least_s, at_most_s in ((0.3, 3.0), (0.05, 0.29)):
+        for at_least_s, at_most_s in ((1.0, 10.0), (0.05, 0.99)):
             began_s = loop.time()
             outcomes = await fleet.put_all([extent(1), extent(2, 1)], spare=bool)
             assert kinds(outcomes) == [DeadlineError, type(None)]
