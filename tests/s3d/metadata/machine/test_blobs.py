@@ -11,13 +11,6 @@ SHORT = ((1, 0), (2, 0), (0, 0), (4, 0), (0, 0))
 LATER = 1 << 60
 
 
-@pytest.fixture
-def story() -> Story:
-    story = Story()
-    story.bucket()
-    return story
-
-
 def degraded(story: Story) -> list[tuple[int, bytes, DegradedRow]]:
     return [(key[0], blob, row) for key, blob, row in story.view.degraded()]
 

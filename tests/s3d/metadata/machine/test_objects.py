@@ -11,13 +11,6 @@ from tests.s3d.metadata.machine.story import ATTRIBUTES, MD5, SHARDS, Story, blo
 OTHER_MD5 = "0" * 32
 
 
-@pytest.fixture
-def story() -> Story:
-    story = Story()
-    story.bucket()
-    return story
-
-
 def incarnation(story: Story) -> int:
     bucket = story.view.bucket("b")
     assert bucket is not None

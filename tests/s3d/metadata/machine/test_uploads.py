@@ -12,13 +12,6 @@ from tests.s3d.metadata.machine.story import ATTRIBUTES, MD5, MIB, Story, blob_i
 OTHER_MD5 = "0" * 32
 
 
-@pytest.fixture
-def story() -> Story:
-    story = Story()
-    story.bucket()
-    return story
-
-
 def live(story: Story, key: bytes = b"k") -> VersionRow | None:
     bucket = story.view.bucket("b")
     assert bucket is not None

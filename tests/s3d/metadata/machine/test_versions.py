@@ -12,13 +12,6 @@ from tests.s3d.metadata.machine.story import ATTRIBUTES, Story, blob_id, check
 from tests.s3d.metadata.test_listing import CountingReads
 
 
-@pytest.fixture
-def story() -> Story:
-    story = Story()
-    story.bucket()
-    return story
-
-
 def turn(story: Story, status: str) -> None:
     assert story.tell(commands.PutVersioning, bucket="b", status=status).error == ""
 
