@@ -31,6 +31,7 @@ from shardd.contract.cluster import GatewayConfig
 from shardd.contract.errors import QuoinError
 
 JOB: Final = "rebalance"
+DAY_US: Final = 86_400_000_000
 INTERVAL_S: Final = 1.0  # between looks at whether a pass is due
 PAGE_ROWS: Final = 128  # of the state: some ms between two awaits
 REST_TURNS: Final = 4  # times as long as a look at rows is left to requests before the next
@@ -55,11 +56,12 @@ class RebalanceCounters:
     failed_moves: int = 0
 
 
-def due(job: JobRow | None, members: Sequence[Member], now_us: int) -> JobRow | None:
+def due(job: JobRow | None, members: Sequence[Member], now_us: int, *, period_us: int) -> JobRow | None:
     """The pass that these members need now, a new one or one to go on with; None where they need none.
 
     A pass for each change of the members, until one has left nothing; again while nodes are drained, and once more
-    when the last uploads that knew the members from before have ended.
+    when the last uploads that knew the members from before have ended. Then once a period, for what a process commits
+    that was stopped for longer: rows that name a node which is gone are met by nothing else.
     """
     subject = _subject(members)
     fresh = JobRow(subject, now_us, now_us)
@@ -73,7 +75,7 @@ def due(job: JobRow | None, members: Sequence[Member], now_us: int) -> JobRow | 
         return None if not job.cursor and _is_within(AGAIN_US, job, now_us) else job
     if any(not member.active for member in members):
         return None if _is_within(DRAINED_AGAIN_US, job, now_us) else fresh
-    if job.subject != subject or _is_within(LATE_AGAIN_US, job, now_us):
+    if _is_within(LATE_AGAIN_US if job.subject == subject else period_us, job, now_us):
         return None
     return msgspec.structs.replace(fresh, subject=subject + LATE)
 
@@ -116,6 +118,7 @@ class Rebalancer:
         self._log = log
         self._lease = lease
         self._grace_us = int(config.condemned_grace_s * 1e6)
+        self._period_us = int(config.reconcile_days * DAY_US)
         self._pace = pace
         self._now_us = now_us
 
@@ -144,7 +147,7 @@ class Rebalancer:
         if members != self._membership.members:
             return None  # this process does not follow them yet
         now_us = self._now_us()
-        job = due(view.job(JOB), members, now_us)
+        job = due(view.job(JOB), members, now_us, period_us=self._period_us)
         return job and job.resumed(now_us)
 
     async def _walk(self, job: JobRow) -> None:

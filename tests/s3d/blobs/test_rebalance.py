@@ -8,8 +8,9 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from s3d.blobs import rebalance
 from s3d.blobs.membership import Connection, Member, Membership
-from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer, due
+from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer
 from s3d.blobs.writer import StoredBlob
 from s3d.metadata import tables
 from s3d.metadata.commands import ImportNodes, NodeAddress, SetNodeState, StopJob
@@ -21,6 +22,7 @@ from shardd.contract.errors import UnreachableError
 from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, unhurried
 
 NOW_US = 1_000_000_000
+DAY_US = 86_400_000_000
 
 
 def member(node: int, *, state: str = ACTIVE, joined_us: int = 0) -> Member:
@@ -30,6 +32,12 @@ def member(node: int, *, state: str = ACTIVE, joined_us: int = 0) -> Member:
 FIRST = tuple(map(member, range(1, 6)))
 JOINED = (*FIRST, member(6, joined_us=5))
 DRAINED = (*FIRST, member(6, state=DRAINING, joined_us=5))
+
+
+def due(
+    job: JobRow | None, members: tuple[Member, ...], now_us: int, *, period_us: int = DAY_US
+) -> JobRow | None:
+    return rebalance.due(job, members, now_us, period_us=period_us)
 
 
 def begun(members: tuple[Member, ...]) -> JobRow:
@@ -74,8 +82,18 @@ def test_uploads_that_a_node_took_before_it_left_are_looked_for_once_more() -> N
     assert due(replace(late, cursor=b"c"), JOINED, later_us) == replace(late, cursor=b"c"), (
         "it is gone on with"
     )
-    assert due(replace(late, finished=True), JOINED, later_us + LATE_AGAIN_US) is None, "once is enough"
-    assert due(replace(late, finished=True), FIRST, later_us) not in (None, late), "the next change is met"
+    ended = replace(late, finished=True)
+    assert due(ended, JOINED, later_us + LATE_AGAIN_US, period_us=DAY_US) is None, "once is enough"
+    assert due(ended, FIRST, later_us) not in (None, late), "the next change is met"
+
+
+def test_what_a_gateway_commits_that_was_stopped_for_longer_is_met_within_the_period() -> None:
+    late = due(replace(begun(JOINED), finished=True), JOINED, NOW_US + LATE_AGAIN_US)
+    assert late is not None
+    ended = replace(late, finished=True)
+    again = due(ended, JOINED, late.updated_us + DAY_US, period_us=DAY_US)
+    assert again == replace(late, started_us=late.updated_us + DAY_US, updated_us=late.updated_us + DAY_US)
+    assert due(ended, JOINED, late.updated_us + DAY_US - 1, period_us=DAY_US) is None
 
 
 def test_what_an_operator_stopped_is_not_done_whatever_changes() -> None:
@@ -184,14 +202,17 @@ async def test_what_a_gateway_commits_after_its_node_has_left_is_moved(moving: M
     await moving.rebalancer.round()
     job = moving.job()
     assert job is not None and job.finished and moving.on(2) == 0
-    for key, one in stored.items():
-        await moving.cluster.commit(key, one)
-    moving.stored += stored.values()
-    assert moving.on(2) and not moving.cluster.degraded(), "no other job meets them"
-    moving.later(LATE_AGAIN_US)
-    await moving.rebalancer.round()
-    job = moving.job()
-    assert moving.on(2) == 0 and job is not None and (job.finished, job.done) == (True, 18)
+    halves = list(stored.items())[:3], list(stored.items())[3:]
+    for half, waits_us in zip(halves, (LATE_AGAIN_US, 7 * DAY_US), strict=True):
+        for key, one in half:
+            await moving.cluster.commit(key, one)
+            moving.stored.append(one)
+        assert moving.on(2) and not moving.cluster.degraded(), "no other job meets them"
+        moving.later(waits_us)
+        await moving.rebalancer.round()
+        job = moving.job()
+        assert moving.on(2) == 0 and job is not None and job.finished
+        assert job.done == len(moving.stored)
 
 
 async def test_nobody_moves_anything_while_it_is_stopped(moving: Moving) -> None:
