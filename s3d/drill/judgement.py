@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
@@ -12,19 +13,29 @@ from s3d.drill.facts import Breach, Finding
 from s3d.drill.load import Traffic
 
 READERS: Final = 8
-DEADLINE_S: Final = 120.0
+PATIENCE_S: Final = 120.0
 PAUSE_S: Final = 0.2
 
 
-async def judge(traffic: Traffic) -> None:
-    """Adds what is wrong to the record. What gets no answer in DEADLINE_S is lost."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    places = zip(traffic.model.keys(), cycle(traffic.endpoints), strict=False)
+@dataclass(slots=True)
+class _Patience:
+    """How long an answer is asked for again: once one did not come in that time, no later one is."""
+
+    left_s: float
+
+
+async def judge(traffic: Traffic, *, prefix: str = "", patience_s: float = PATIENCE_S) -> None:
+    """Adds to the record what is wrong with the keys under `prefix`, and with whole lists.
+
+    What gets no answer in `patience_s` is lost.
+    """
+    patience = _Patience(patience_s)
+    places = zip(traffic.model.keys(prefix), cycle(traffic.endpoints), strict=False)
     async with asyncio.TaskGroup() as group:
         for _ in range(READERS):
-            group.create_task(_read(traffic, places, deadline_s))
+            group.create_task(_read(traffic, places, patience))
     for endpoint in traffic.endpoints:
-        listed = await _whole_list(traffic, endpoint, deadline_s)
+        listed = await _whole_list(traffic, endpoint, time.monotonic() + patience_s)
         traffic.record.findings += traffic.model.judge_list(listed, "")
 
 
@@ -43,9 +54,9 @@ async def empty(traffic: Traffic) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
-async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], deadline_s: float) -> None:
+async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], patience: _Patience) -> None:
     for key, endpoint in places:
-        body = await _persistent_get(traffic, endpoint, key, deadline_s)
+        body = await _persistent_get(traffic, endpoint, key, patience)
         traffic.record.keys_judged += 1
         finding = body if isinstance(body, Finding) else traffic.model.judge_read(key, body)
         if finding is not None:
@@ -53,9 +64,10 @@ async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], deadline_s:
 
 
 async def _persistent_get(
-    traffic: Traffic, endpoint: str, key: str, deadline_s: float
+    traffic: Traffic, endpoint: str, key: str, patience: _Patience
 ) -> bytes | Finding | None:
     """The body, None where there is no object, or that nobody says which."""
+    deadline_s = time.monotonic() + patience.left_s
     while True:
         try:
             reply = await traffic.client.request("GET", f"{endpoint}/{traffic.bucket}/{key}")
@@ -65,7 +77,8 @@ async def _persistent_get(
         except LostError as error:
             said = str(error)
         if time.monotonic() > deadline_s:
-            return Finding(Breach.LOST, key, f"no answer in {DEADLINE_S:g} s: {said}")
+            patience.left_s = 0.0
+            return Finding(Breach.LOST, key, f"no answer in time: {said}")
         await asyncio.sleep(PAUSE_S)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -11,25 +11,39 @@ from s3d.drill.client import Client, LostError, Pairs, RefusedError, Reply, Unse
 from s3d.drill.facts import Breach, Finding, Operation, Record
 from s3d.drill.model import Content, Model, etag_of
 
-KEYS_A_CLIENT: Final = 12
 GATEWAYS_TRIED: Final = 3
 PAUSE_AFTER_ERROR_S: Final = 0.05
-SIZE_BITS: Final = (10.0, 23.0)  # 1 KiB to 8 MiB, as many between 1 and 2 KiB as between 4 and 8 MiB
 PART_BYTES_MIN: Final = 5 << 20
 
-# 70 reads to 30 writes.
-WEIGHTS: Final = {
-    "GET": 52,
-    "range": 8,
-    "HEAD": 6,
-    "LIST": 4,
-    "PUT": 21,
-    "DELETE": 4,
-    "upload": 1,
-    "copy": 2,
-    "conditional": 2,
-}
 READS: Final = ("GET", "range", "HEAD", "LIST")
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What clients do: each kind of operation how often, with objects of what sizes, on how many keys a client.
+
+    `size_bits`: from 2**low to 2**high bytes, as many between 1 and 2 KiB as between 4 and 8 MiB.
+    """
+
+    weights: Mapping[str, int]
+    size_bits: tuple[float, float] = (10.0, 23.0)
+    keys: int = 12
+
+
+# 70 reads to 30 writes.
+DRILL: Final = Mix(
+    {
+        "GET": 52,
+        "range": 8,
+        "HEAD": 6,
+        "LIST": 4,
+        "PUT": 21,
+        "DELETE": 4,
+        "upload": 1,
+        "copy": 2,
+        "conditional": 2,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +60,7 @@ class Order:
 
 @dataclass(slots=True)
 class Traffic:
-    """What all clients of one drill share. `origin_s`: when the drill began, by the monotonic clock.
-
-    `size_bits`: objects have from 2**low to 2**high bytes.
-    """
+    """What all clients of one drill share. `origin_s`: when the drill began, by the monotonic clock."""
 
     client: Client
     endpoints: Sequence[str]
@@ -57,7 +68,7 @@ class Traffic:
     model: Model
     record: Record
     origin_s: float
-    size_bits: tuple[float, float] = SIZE_BITS
+    mix: Mix = DRILL
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -67,7 +78,8 @@ class Worker:
     def __init__(self, traffic: Traffic, number: int) -> None:
         self._traffic, self._number = traffic, number
         self._chance = random.Random(f"{traffic.record.seed}/{number}")  # noqa: S311 - a drill, not a secret
-        self._lives = [0] * KEYS_A_CLIENT
+        self._slots = range(traffic.mix.keys)
+        self._lives = [0] * traffic.mix.keys
         self._serial = number << 32
         self._cut = 0  # requests of this client that were asked again
         self._acts: dict[str, Callable[[], Awaitable[int]]] = {
@@ -84,12 +96,10 @@ class Worker:
 
     async def run(self) -> None:
         """Until asked to stop, at the end of an operation."""
-        kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+        weights = self._traffic.mix.weights
         while not self._traffic.stop.is_set():
-            (kind,) = self._chance.choices(kinds, weights)
-            if kind in READS and not any(
-                map(self._traffic.model.known, map(self._key, range(KEYS_A_CLIENT)))
-            ):
+            (kind,) = self._chance.choices([*weights], [*weights.values()])
+            if kind in READS and self._full_key() is None:
                 kind = "PUT"
             await self._operate(kind)
 
@@ -110,14 +120,14 @@ class Worker:
 
     def _slot_to_write(self) -> str:
         """A key that may be written to: one whose outcome is unknown gets a successor."""
-        slot = self._chance.randrange(KEYS_A_CLIENT)
+        slot = self._chance.choice(self._slots)
         if self._traffic.model.spent(self._key(slot)):
             self._lives[slot] += 1
         return self._key(slot)
 
     def _full_key(self) -> str | None:
         """A key that certainly holds something."""
-        full = [key for key in map(self._key, range(KEYS_A_CLIENT)) if self._traffic.model.known(key)]
+        full = [key for key in map(self._key, self._slots) if self._traffic.model.known(key)]
         return self._chance.choice(full) if full else None
 
     def _any_key(self) -> str:
@@ -125,11 +135,11 @@ class Worker:
         full = self._full_key()
         if full is not None and self._chance.random() < 0.9:
             return full
-        return self._key(self._chance.randrange(KEYS_A_CLIENT))
+        return self._key(self._chance.choice(self._slots))
 
     def _object(self, low_bytes: int = 0) -> tuple[Content, bytes]:
         self._serial += 1
-        size_bytes = max(low_bytes, int(2 ** self._chance.uniform(*self._traffic.size_bits)))
+        size_bytes = max(low_bytes, int(2 ** self._chance.uniform(*self._traffic.mix.size_bits)))
         return self._traffic.model.bodies.object_of(self._serial, size_bytes)
 
     async def _get(self) -> int:
@@ -141,7 +151,7 @@ class Worker:
     async def _range(self) -> int:
         key = self._full_key()
         known = self._traffic.model.known(key) if key else None
-        if key is None or known is None:
+        if key is None or known is None or not known.size_bytes:
             return await self._get()
         first = self._chance.randrange(known.size_bytes)
         last = self._chance.randrange(first, known.size_bytes)

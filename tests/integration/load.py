@@ -1,128 +1,116 @@
-"""Owns the load under which drills kill things: threads that write, read, list and delete, each on keys of its own."""
+"""Owns the drill as tests use it: its clients at work in a thread while a test kills things; then its judgement."""
 
-import random
-import threading
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
-from bench.signing import Credentials
-from s3d.drill.model import Content, Model
-from tests.integration.client import Client, NoReplyError, Reply, UnsentError
+from s3d.drill import verdict
+from s3d.drill.client import Client
+from s3d.drill.facts import Finding, Record
+from s3d.drill.judgement import judge
+from s3d.drill.load import Mix, Traffic, Worker
+from s3d.drill.model import Model
+from s3d.drill.series import quantile
+from s3d.protocol.sigv4 import Key
+from tests.integration.cluster import Cluster
 
-SIZES = (0, 1, 100, 4_096, 65_536, 196_608 + 1, 1 << 20, 3 * (1 << 20) + 17)
-WEIGHTS = (1, 2, 8, 8, 4, 2, 2, 1)
-KEYS_A_WORKER = 40
-PAUSE_AFTER_FAILURE_S = 0.05
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a load did. `failures`: errors and missing answers by kind, which a drill may allow; faults are never."""
-
-    operations: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
+REGION = "us-east-1"
+# 0 bytes to 3 MiB, half of it under 1 KiB; and what the drill's clients read and write, 1 KiB to 8 MiB.
+CHURN = Mix({"PUT": 50, "GET": 37, "DELETE": 10, "LIST": 3}, size_bits=(-1.0, 21.6), keys=40)
+STEADY = Mix({"GET": 70, "PUT": 30})
 
 
 class Load:
-    """`workers` threads against all endpoints in turn, from entry to exit. `counts` is of all of them."""
+    """Clients of all gateways, each with keys of its own, from entry to exit. Times are of the monotonic clock."""
 
     def __init__(
-        self,
-        endpoints: Sequence[str],
-        credentials: Credentials,
-        ledger: Model,
-        *,
-        bucket: str,
-        workers: int = 6,
-        seed: int = 0,
+        self, store: Cluster, model: Model, *, bucket: str, seed: int, clients: int = 6, mix: Mix = CHURN
     ) -> None:
-        self.counts, self.ledger, self.bucket = Counts(), ledger, bucket
-        self._endpoints, self._credentials = endpoints, credentials
-        self._stop, self._lock = threading.Event(), threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._work, args=(number, random.Random(f"{seed}/{number}")), daemon=True)
-            for number in range(workers)
-        ]
+        self.model, self.record = model, Record(bucket, seed, clients)
+        self._traffic = Traffic(
+            Client(Key(store.access_key, store.secret_key, REGION)),
+            [store.endpoint(node) for node in store.nodes],
+            bucket,
+            model,
+            self.record,
+            origin_s=0.0,
+            mix=mix,
+        )
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        thread = ThreadPoolExecutor(1)
+        self._done: Future[None] = thread.submit(asyncio.run, self._run())
+        thread.shutdown(wait=False)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._traffic.stop.set()
+        self._done.result()
 
-    def wait_for(self, operations: int, *, deadline_s: float) -> None:
-        """Returns when that many more operations were answered; TimeoutError when they were not in time."""
-        goal, deadline = self.counts.operations + operations, time.monotonic() + deadline_s
-        while self.counts.operations < goal:
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{goal - self.counts.operations} of {operations} operations to go: {self.counts}"
-                )
+    def __str__(self) -> str:
+        record = self.record
+        return (
+            f"{len(record.operations)} operations, errors {dict(self.errors)} "
+            f"({verdict.error_share(record):.3%}), {record.asked_again} asked again, longest {self.longest_s:.2f} s"
+        )
+
+    @property
+    def faults(self) -> list[Finding]:
+        """What the store got wrong."""
+        return self.record.findings
+
+    @property
+    def errors(self) -> Counter[str]:
+        """What came in place of an answer, how often."""
+        return verdict.errors(self.record)
+
+    @property
+    def longest_s(self) -> float:
+        """The longest that any operation took, all its tries together."""
+        return verdict.longest_s(self.record.operations)
+
+    def quantile_s(
+        self, kind: str, share: float, *, start_s: float = 0.0, stop_s: float = float("inf")
+    ) -> float:
+        """The time within which `share` of the operations were done that began between the two times."""
+        took = [
+            one.took_s
+            for one in self.record.operations
+            if one.kind == kind and start_s <= one.began_s < stop_s
+        ]
+        assert took, f"no {kind} in that time"
+        return quantile(took, share)
+
+    def wait_for(self, operations: int, *, deadline_s: float, errors_too: bool = False) -> None:
+        """Returns when that many more were answered (`errors_too`: or not); TimeoutError where not in time."""
+        known, late_s = len(self.record.operations), time.monotonic() + deadline_s
+        while sum(errors_too or not one.error for one in self.record.operations[known:]) < operations:
+            if self._done.done():
+                self._done.result()
+            if time.monotonic() > late_s:
+                raise TimeoutError(f"{operations} operations were not done: {self}")
             time.sleep(0.01)
 
-    def _work(self, number: int, chance: random.Random) -> None:
-        clients = [Client(endpoint, self._credentials, timeout_s=20.0) for endpoint in self._endpoints]
-        prefix, lives = f"w{number}/", [0] * KEYS_A_WORKER
-        serial = number << 32
-        while not self._stop.is_set():
-            serial += 1
-            slot = chance.randrange(KEYS_A_WORKER)
-            lives[slot] += self.ledger.spent(f"{prefix}{slot}.{lives[slot]}")
-            key = f"{prefix}{slot}.{lives[slot]}"
-            try:
-                self._count(fault=self._act(chance.choice(clients), key, serial=serial, chance=chance))
-            except NoReplyError as error:
-                self._count(failure=str(error))
-                self._stop.wait(PAUSE_AFTER_FAILURE_S)
-        for client in clients:
-            client.close()
+    async def _run(self) -> None:
+        async with self._traffic.client, asyncio.TaskGroup() as group:
+            for number in range(self.record.clients):
+                # Two loads of one model have no key in common, and no body.
+                group.create_task(Worker(self._traffic, self.record.seed << 8 | number).run())
 
-    def _act(self, client: Client, key: str, *, serial: int, chance: random.Random) -> str:
-        act = chance.random()
-        if act < 0.03:
-            prefix = key.partition("/")[0] + "/"
-            listed = {key: etag.strip('"') for key, etag in client.list_keys(self.bucket, prefix).items()}
-            return "; ".join(map(str, self.ledger.judge_list(listed, prefix)[:3]))
-        if act < 0.40:
-            return self._read(client, key)
-        if act < 0.50:
-            self._write(key, None, lambda: client.delete(self.bucket, key))
-        else:
-            content, body = self.ledger.bodies.object_of(serial, chance.choices(SIZES, WEIGHTS)[0])
-            self._write(key, content, lambda: client.put(self.bucket, key, body))
-        return ""
 
-    def _read(self, client: Client, key: str) -> str:
-        reply = client.get(self.bucket, key)
-        if reply.status not in (200, 404):
-            raise NoReplyError(f"GET {reply.status} {reply.code}")
-        return str(self.ledger.judge_read(key, reply.body if reply.status == 200 else None) or "")
+def faults_of_store(
+    store: Cluster, model: Model, *, bucket: str, prefix: str = "", deadline_s: float = 60.0
+) -> list[Finding]:
+    """What is wrong through the gateways that are up: with keys under `prefix`, and with whole lists."""
+    record = Record(bucket, 0, 0)
+    client = Client(Key(store.access_key, store.secret_key, REGION))
+    traffic = Traffic(client, store.endpoints, bucket, model, record, origin_s=0.0)
 
-    def _write(self, key: str, wanted: Content | None, send: Callable[[], Reply]) -> None:
-        try:
-            reply = send()
-        except UnsentError:
-            raise
-        except NoReplyError:
-            self.ledger.doubt(key, wanted)
-            raise
-        if reply.status not in (200, 204):
-            self.ledger.doubt(key, wanted)
-            raise NoReplyError(f"PUT, DELETE {reply.status} {reply.code}")
-        self.ledger.settle(key, wanted)
+    async def judged() -> None:
+        async with client:
+            await judge(traffic, prefix=prefix, patience_s=deadline_s)
 
-    def _count(self, *, fault: str = "", failure: str = "") -> None:
-        with self._lock:
-            self.counts.operations += not failure
-            if failure:
-                self.counts.failures[failure] += 1
-            if fault:
-                self.counts.faults.append(fault)
+    asyncio.run(judged())
+    return record.findings

@@ -15,8 +15,7 @@ from s3d.metadata.fields import OUTCOMES_WINDOW
 from shardd.contract.blobs import shard_length
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.load import Load
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import Load, faults_of_store
 from tests.integration.shards import rows_of
 from tests.integration.tally import Tally, seed
 
@@ -32,7 +31,7 @@ condemned_grace_s = 1.0
 repair_interval_s = 0.2
 """
 SECONDS = 20
-WORKERS = 4
+CLIENTS = 4
 WRITTEN_BYTES_MIN = 120_000_000  # several times what lives at the end, however slow the machine
 DATA, SHARDS = 3, 5
 BLOCK = 4_096
@@ -88,9 +87,7 @@ def test_what_is_overwritten_and_deleted_gives_its_room_back(tmp_path: Path, tal
         keys = credentials_of(store)
         with Client(store.endpoint(), keys) as client:
             assert client.request("PUT", f"/{BUCKET}").status == 200
-        load = Load(
-            store.endpoints, keys, ledger, bucket=BUCKET, workers=WORKERS, seed=chance.randrange(2**16)
-        )
+        load = Load(store, ledger, bucket=BUCKET, clients=CLIENTS, seed=chance.randrange(2**16))
         processes = Processes(store.pids())
         with load:
             if seconds.asked >= LONG_S:
@@ -103,15 +100,12 @@ def test_what_is_overwritten_and_deleted_gives_its_room_back(tmp_path: Path, tal
             ) < WRITTEN_BYTES_MIN:
                 processes.look(int(past_s >= seconds.asked / 2))
                 time.sleep(0.5)
-        print(
-            f"T-R6: {load.counts.operations} operations, {dict(load.counts.failures)}; "
-            f"{_written(store):,.0f} bytes written, {_disk(store):,} on the disk"
-        )
-        assert not load.counts.faults, load.counts.faults[:5]
+        print(f"T-R6: {load}; {_written(store):,.0f} bytes written, {_disk(store):,} on the disk")
+        assert not load.faults, load.faults[:5]
         wait_until(lambda: _at_rest(store), within_s=AT_REST_S_MAX, what="all that is condemned is deleted")
         allowed = _allowed_bytes(store)
         wait_until(lambda: _disk(store) <= allowed, within_s=AT_REST_S_MAX, what=f"{allowed:,} bytes at most")
-        faults = faults_of_store(store.endpoints, keys, ledger, bucket=BUCKET)
+        faults = faults_of_store(store, ledger, bucket=BUCKET)
         assert not faults, faults[:5]
         processes.judge(allowed_bytes=0 if seconds.asked >= LONG_S else GROWTH_BYTES_CI)
     seconds.held = seconds.asked

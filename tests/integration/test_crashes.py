@@ -14,8 +14,7 @@ import pytest
 from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, NoReplyError, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.load import Load
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import Load, faults_of_store
 from tests.integration.shards import blobs_of, faults_of_shards
 from tests.integration.tally import Tally, seed
 
@@ -58,7 +57,7 @@ def test_a_shard_server_is_killed(mortal: Cluster, ledger: Model, tally: MakeTal
                 mortal.kill(node)
                 mortal.start(node)
             load.wait_for(OPERATIONS_BETWEEN, deadline_s=RETURN_S_MAX)
-            assert not load.counts.faults, load.counts.faults[:5]
+            assert not load.faults, load.faults[:5]
             cycles.hold()
     check(mortal, load)
 
@@ -127,19 +126,19 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Model, t
 
 def working_on(store: Cluster, ledger: Model, number: int) -> Load:
     """Six clients of all gateways; `number` is the seed of what they do."""
-    return Load(store.endpoints, credentials_of(store), ledger, bucket=BUCKET, seed=number)
+    return Load(store, ledger, bucket=BUCKET, seed=number)
 
 
 def check(store: Cluster, load: Load) -> None:
     """No fault under load, and none in what is there now."""
-    print(f"load: {load.counts.operations} operations, failures: {dict(load.counts.failures)}")
-    assert not load.counts.faults, load.counts.faults[:5]
-    judge(store, load.ledger)
+    print(f"load: {load}")
+    assert not load.faults, load.faults[:5]
+    judge(store, load.model)
 
 
 def judge(store: Cluster, ledger: Model) -> None:
     """Everything is read and listed right by every gateway."""
-    faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+    faults = faults_of_store(store, ledger, bucket=BUCKET)
     assert not faults, faults[:5]
 
 

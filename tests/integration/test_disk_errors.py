@@ -13,8 +13,7 @@ import pytest
 from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.load import Load
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import Load, faults_of_store
 from tests.integration.tally import Tally, seed
 from tests.integration.tracing import first_injected_s, injecting
 
@@ -94,8 +93,7 @@ def test_a_disk_that_refuses_for_ever_is_fenced(
 
 def working_on(store: Cluster, ledger: Model, chance: random.Random) -> Load:
     """Six clients of all gateways."""
-    seed_of_load = chance.randrange(2**32)
-    return Load(store.endpoints, credentials_of(store), ledger, bucket=BUCKET, seed=seed_of_load)
+    return Load(store, ledger, bucket=BUCKET, seed=chance.randrange(2**32))
 
 
 def state_of(store: Cluster, node: int, *, by: int) -> str:
@@ -118,7 +116,7 @@ def restarted_if_fenced(store: Cluster, node: int) -> None:
 
 def judge(store: Cluster, load: Load) -> None:
     """No fault under load, and none in what is there now."""
-    print(f"load: {load.counts.operations} operations, failures: {dict(load.counts.failures)}")
-    assert not load.counts.faults, load.counts.faults[:5]
-    faults = faults_of_store(store.endpoints, credentials_of(store), load.ledger, bucket=BUCKET)
+    print(f"load: {load}")
+    assert not load.faults, load.faults[:5]
+    faults = faults_of_store(store, load.model, bucket=BUCKET)
     assert not faults, faults[:5]

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from s3d.drill.course import Course, Plan
 from s3d.drill.facts import FULL, Breach, Record
 from s3d.drill.faults import FAULTS
 from s3d.drill.judgement import judge
-from s3d.drill.load import Traffic, Worker
+from s3d.drill.load import DRILL, Traffic, Worker
 from s3d.drill.model import Bodies, Content, Model, etag_of
 from s3d.drill.port import key_of
 from s3d.drill.processes import command_line, descendants
@@ -35,7 +36,7 @@ CAUGHT_S_MAX = 120.0
 TOLD_S_MAX = 120.0
 GONE_S_MAX = 30.0
 CLIENTS = 4
-SMALL = (10.0, 14.0)
+SMALL = replace(DRILL, size_bits=(10.0, 14.0))
 CAUGHT_AS = {
     FLIPPED: {Breach.WRONG},
     UNDONE: {Breach.LOST, Breach.BACK},
@@ -172,7 +173,7 @@ async def test_each_lie_is_caught_for_what_it_is(store: Cluster, lie: str):
         bucket = f"lies-{LIES.index(lie)}"
         assert (await client.request("PUT", f"{urls[0]}/{bucket}")).status == 200
         model = Model(Bodies(record.seed))
-        traffic = Traffic(client, urls, bucket, model, record, origin_s=time.monotonic(), size_bits=SMALL)
+        traffic = Traffic(client, urls, bucket, model, record, origin_s=time.monotonic(), mix=SMALL)
         async with asyncio.timeout(CAUGHT_S_MAX), asyncio.TaskGroup() as group:
             for number in range(CLIENTS):
                 group.create_task(Worker(traffic, number).run())

@@ -24,7 +24,7 @@ from s3d.drill.processes import command_line
 from s3d.metadata.view import View
 from tests.integration.client import Client, NoReplyError, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import faults_of_store
 from tests.integration.shards import blobs_of, complain, delete_late, faults_of_shards, rows_of, s3ctl
 from tests.integration.tally import Tally, seed
 from tests.integration.tracing import Step, injecting, steps_in
@@ -309,7 +309,7 @@ def persistent(send: Callable[[], Reply]) -> Reply:
 def judge(drill: Drill) -> None:
     """Every row's shards are there, also after deletes that come late; every key reads and lists right."""
     drill.gateways()
-    store, keys = drill.store, credentials_of(drill.store)
+    store = drill.store
     quiet = (JOBS["repair"], JOBS["sweep"])
     wait_until(
         lambda: not any(is_left(drill, job, 0) for job in quiet), within_s=PATIENCE_S, what="all is mended"
@@ -317,7 +317,7 @@ def judge(drill: Drill) -> None:
     faults = faults_of_shards(store, store.nodes)
     print(f"T-C4: {delete_late(store, store.nodes)} deletes of earlier generations")
     faults += faults_of_shards(store, store.nodes)
-    faults += faults_of_store(store.endpoints, keys, drill.ledger, bucket=BUCKET)
+    faults += faults_of_store(store, drill.ledger, bucket=BUCKET)
     with drill.client(2) as client:
         for key in drill.uploads.keys("complete/"):
             got = persistent(lambda key=key: client.get(PARTS, key))

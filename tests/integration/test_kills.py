@@ -17,8 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.load import Load
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import Load, faults_of_store
 from tests.integration.shards import blobs_of, delete_late, faults_of_shards, jobs, s3ctl, shards_on
 from tests.integration.tally import Tally, seed
 
@@ -53,8 +52,7 @@ def store(tmp_path: Path) -> Iterator[Cluster]:
 def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster, tally: MakeTally):
     kills = tally("T-C4, kills", variable="QUOIN_TC4_KILLS", default=3)
     chance, ledger = random.Random(seed()), Model(Bodies(23))
-    keys = credentials_of(store)
-    load = Load(store.endpoints, keys, ledger, bucket=BUCKET, workers=4, seed=chance.randrange(2**16))
+    load = Load(store, ledger, bucket=BUCKET, clients=4, seed=chance.randrange(2**16))
     with load, uploads(store):
         for number in kills.rounds():
             order(store, "drain" if number % 2 == 0 else "add")
@@ -62,8 +60,8 @@ def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster,
             strike(store, chance)
             load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
             kills.hold()
-    print(f"T-C4: {load.counts.operations} operations, {len(blobs_of(store))} blobs")
-    assert not load.counts.faults, load.counts.faults[:3]
+    print(f"T-C4: {load}, {len(blobs_of(store))} blobs")
+    assert not load.faults, load.faults[:3]
     drained = kills.asked % 2
     wait_until(
         lambda: is_at_rest(store) and not (drained and shards_on(store, MOVING)),
@@ -77,7 +75,7 @@ def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster,
     assert late > 0
     faults = faults_of_shards(store, store.nodes)
     assert not faults, faults[:5]
-    faults = faults_of_store(store.endpoints, keys, ledger, bucket=BUCKET)
+    faults = faults_of_store(store, ledger, bucket=BUCKET)
     assert not faults, faults[:5]
 
 

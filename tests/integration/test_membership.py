@@ -12,10 +12,9 @@ import pytest
 from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import STEADY, Load, faults_of_store
 from tests.integration.shards import blobs_of, faults_of_shards, jobs, rows_of, s3ctl, shards_on
 from tests.integration.tally import Tally, seed
-from tests.integration.traffic import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
@@ -43,14 +42,11 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
     objects = tally("T-N7, objects", variable="QUOIN_TN7_OBJECTS", default=400)
     chance, ledger = random.Random(seed()), Model(Bodies(17))
     fill(store, ledger, objects.asked)
-    gateways = [store.endpoint(node) for node in store.nodes]
+    load = Load(store, ledger, bucket=BUCKET, clients=6, seed=chance.randrange(2**16), mix=STEADY)
     before = blobs_of(store)
     assert store.extend() == NEW
     store.start(NEW)
     wait_until(lambda: "node add 6" in store.get("/-/ready", NEW)[1], within_s=PATIENCE_S, what="6 waits")
-    load = Traffic(
-        gateways, credentials_of(store), ledger, bucket=BUCKET, clients=6, seed=chance.randrange(2**16)
-    )
     with load:
         load.wait_for(OPERATIONS, deadline_s=PATIENCE_S)
         settle(store, since_us=ordered(store, "node", "add", str(NEW)))
@@ -73,12 +69,12 @@ def test_a_node_joins_and_leaves_under_load(store: Cluster, tally: MakeTally):
         load.wait_for(OPERATIONS, deadline_s=PATIENCE_S)
         store.kill(NEW)
         load.wait_for(OPERATIONS, deadline_s=PATIENCE_S)
-    print(f"T-N7: {load.seen}")
-    assert not load.seen.errors and not load.seen.faults, (str(load.seen), load.seen.faults[:3])
+    print(f"T-N7: {load}")
+    assert not load.errors and not load.faults, (str(load), load.faults[:3])
     assert 0.8 / 6 <= moved <= 1.2 / 6 and 0.8 / 6 <= left <= 1.2 / 6
     store.wait_healed(deadline_s=PATIENCE_S)
     assert not faults_of_shards(store, store.up)
-    faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+    faults = faults_of_store(store, ledger, bucket=BUCKET)
     assert not faults, faults[:5]
     for _ in objects.rounds():
         objects.hold()
@@ -137,7 +133,7 @@ def test_a_pass_is_stopped_outlives_its_processes_and_goes_on_and_a_lost_node_is
         ordered(store, "node", "remove", str(NEW), "--force-lost")
         wait_until(lambda: shards_on(store, NEW) == 0, within_s=MOVED_S, what="all is rebuilt on the others")
         assert not faults_of_shards(store, store.up)
-        faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+        faults = faults_of_store(store, ledger, bucket=BUCKET)
         assert not faults, faults[:5]
 
 

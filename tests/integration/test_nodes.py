@@ -12,10 +12,9 @@ import pytest
 from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import STEADY, Load, faults_of_store
 from tests.integration.tally import Tally, seed
 from tests.integration.tracing import injecting
-from tests.integration.traffic import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
@@ -48,7 +47,7 @@ def test_each_node_is_killed_in_turn(mortal: Cluster, ledger: Model, tally: Make
     rounds, chance = tally("T-N1", variable="QUOIN_TN1_ROUNDS", default=1), random.Random(seed())
     with traffic(mortal, ledger, chance) as load:
         load.wait_for(2 * OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
-        healthy_s = load.seen.longest_s
+        healthy_s = load.longest_s
         for _ in rounds.rounds():
             for node in mortal.nodes:
                 mortal.kill(node)
@@ -57,10 +56,10 @@ def test_each_node_is_killed_in_turn(mortal: Cluster, ledger: Model, tally: Make
                 mortal.wait_reached(deadline_s=PATIENCE_S)
                 load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
             rounds.hold()
-    print(f"T-N1: {load.seen}; before the first kill {healthy_s:.2f} s")
+    print(f"T-N1: {load}; before the first kill {healthy_s:.2f} s")
     judge(mortal, ledger, load)
-    assert few_errors(load, share=0.001), str(load.seen)
-    assert load.seen.longest_s <= STALL_S_MAX + healthy_s, str(load.seen)
+    assert few_errors(load, share=0.001), str(load)
+    assert load.longest_s <= STALL_S_MAX + healthy_s, str(load)
 
 
 def test_each_pair_is_killed_in_turn(mortal: Cluster, ledger: Model, tally: MakeTally):
@@ -73,10 +72,10 @@ def test_each_pair_is_killed_in_turn(mortal: Cluster, ledger: Model, tally: Make
             mortal.wait_healed(deadline_s=HEAL_S_MAX)
             mortal.kill(*pairs[number % len(pairs)])
             load.wait_for(3 * OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
-        print(f"T-N2 {pairs[number % len(pairs)]}: {load.seen}")
+        print(f"T-N2 {pairs[number % len(pairs)]}: {load}")
         judge(mortal, ledger, load)
         mortal.start_all()
-        assert few_errors(load, share=0.01), str(load.seen)
+        assert few_errors(load, share=0.01), str(load)
         rounds.hold()
 
 
@@ -89,14 +88,14 @@ def test_three_nodes_die_and_come_back(mortal: Cluster, ledger: Model, tally: Ma
             dead = chance.sample(mortal.nodes, 3)
             mortal.kill(*dead)
             killed_s = time.monotonic()
-            load.wait_for(50, deadline_s=PATIENCE_S)
+            load.wait_for(50, deadline_s=PATIENCE_S, errors_too=True)
             start_s = time.monotonic()
             mortal.start(*dead)
-            load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
-        print(f"T-N3 {dead}: {load.seen}")
-        in_time = [one for one in load.seen.operations if killed_s <= one.began_s < start_s]
-        assert max(one.took_s for one in in_time) <= REFUSAL_S_MAX, str(load.seen)
-        last_error_s = max(one.began_s + one.took_s for one in load.seen.operations if one.error)
+            load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S, errors_too=True)
+        print(f"T-N3 {dead}: {load}")
+        in_time = [one for one in load.record.operations if killed_s <= one.began_s < start_s]
+        assert max(one.took_s for one in in_time) <= REFUSAL_S_MAX, str(load)
+        last_error_s = max(one.began_s + one.took_s for one in load.record.operations if one.error)
         print(f"T-N3: no error {max(0.0, last_error_s - start_s):.1f} s after the start of the dead")
         assert last_error_s - start_s <= RECOVERY_S_MAX
         judge(mortal, ledger, load)
@@ -129,17 +128,17 @@ def test_a_shard_server_that_is_stopped_is_gone_round(mortal: Cluster, ledger: M
         wait_until(
             lambda: mortal.get("/-/ready", node)[0] == 200, within_s=PATIENCE_S, what="it is taken back"
         )
-    print(f"T-N4: {load.seen}")
+    print(f"T-N4: {load}")
     judge(mortal, ledger, load)
     longest_s = dict[str, float]()
     for kind, times_max in (("GET", GET_TIMES_MAX), ("PUT", PUT_TIMES_MAX)):
-        before_s = load.seen.quantile_s(kind, share, start_s=healthy_s, stop_s=stopped_s)
-        during_s = load.seen.quantile_s(kind, share, start_s=stopped_s, stop_s=resumed_s)
+        before_s = load.quantile_s(kind, share, start_s=healthy_s, stop_s=stopped_s)
+        during_s = load.quantile_s(kind, share, start_s=stopped_s, stop_s=resumed_s)
         print(f"T-N4: {kind} p{share * 100:.0f} {before_s * 1e3:.0f} ms, then {during_s * 1e3:.0f} ms")
         assert during_s <= times_max * before_s + SLOWER_S, (kind, before_s, during_s)
-        longest_s[kind] = load.seen.quantile_s(kind, 1.0, stop_s=stopped_s)
-    assert not load.seen.errors, str(load.seen)
-    assert load.seen.longest_s <= STALL_S_MAX + max(longest_s.values()), str(load.seen)
+        longest_s[kind] = load.quantile_s(kind, 1.0, stop_s=stopped_s)
+    assert not load.errors, str(load)
+    assert load.longest_s <= STALL_S_MAX + max(longest_s.values()), str(load)
     seconds.held = seconds.asked
 
 
@@ -153,7 +152,7 @@ def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger:
     victim = mortal.shard_server_pid(node)
     with traffic(mortal, ledger, chance) as load:
         load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
-        healthy_s = load.seen.longest_s
+        healthy_s = load.longest_s
         with injecting(victim, "fdatasync:delay_exit=2s"):
             wait_until(
                 lambda: mortal.get("/-/ready", node)[0] == 503, within_s=PATIENCE_S, what="it is not ready"
@@ -161,26 +160,25 @@ def test_a_disk_that_syncs_in_two_seconds_is_left_alone(mortal: Cluster, ledger:
             time.sleep(seconds.asked)
         load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
     wait_until(lambda: mortal.get("/-/ready", node)[0] == 200, within_s=PATIENCE_S, what="it is taken back")
-    print(f"T-N4, a slow disk: {load.seen}; before {healthy_s:.2f} s")
+    print(f"T-N4, a slow disk: {load}; before {healthy_s:.2f} s")
     judge(mortal, ledger, load)
-    assert not load.seen.errors, str(load.seen)
-    assert load.seen.longest_s <= STALL_S_MAX + healthy_s, str(load.seen)
+    assert not load.errors, str(load)
+    assert load.longest_s <= STALL_S_MAX + healthy_s, str(load)
     seconds.held = seconds.asked
 
 
-def traffic(store: Cluster, ledger: Model, chance: random.Random) -> Traffic:
+def traffic(store: Cluster, ledger: Model, chance: random.Random) -> Load:
     """16 clients of all gateways."""
-    urls = [store.endpoint(node) for node in store.nodes]
-    return Traffic(urls, credentials_of(store), ledger, bucket=BUCKET, seed=chance.randrange(2**16))
+    return Load(store, ledger, bucket=BUCKET, clients=16, seed=chance.randrange(2**16), mix=STEADY)
 
 
-def few_errors(load: Traffic, *, share: float) -> bool:
+def few_errors(load: Load, *, share: float) -> bool:
     """Whether clients saw no more errors than this share of their operations."""
-    return load.seen.errors.total() <= max(ERRORS_SOME, share * len(load.seen.operations))
+    return load.errors.total() <= max(ERRORS_SOME, share * len(load.record.operations))
 
 
-def judge(store: Cluster, ledger: Model, load: Traffic) -> None:
+def judge(store: Cluster, ledger: Model, load: Load) -> None:
     """Everything acknowledged is read and listed right, by each gateway that is up."""
-    assert not load.seen.faults, load.seen.faults[:5]
-    faults = faults_of_store(store.endpoints, credentials_of(store), ledger, bucket=BUCKET)
+    assert not load.faults, load.faults[:5]
+    faults = faults_of_store(store, ledger, bucket=BUCKET)
     assert not faults, faults[:5]

@@ -10,7 +10,7 @@ import pytest
 from s3d.drill.model import Bodies, Model
 from tests.integration.client import Client, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
-from tests.integration.oracle import faults_of_store
+from tests.integration.load import faults_of_store
 from tests.integration.tally import Tally
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -96,9 +96,7 @@ def test_three_nodes_down_refuse_in_time(mortal: Cluster, ledger: Model):
 
 def judge(store: Cluster, ledger: Model, *, prefix: str = "") -> None:
     """Everything (of bodies: under `prefix`) is read and listed right, at once, by each gateway that is up."""
-    faults = faults_of_store(
-        store.endpoints, credentials_of(store), ledger, bucket=BUCKET, prefix=prefix, deadline_s=REFUSAL_S_MAX
-    )
+    faults = faults_of_store(store, ledger, bucket=BUCKET, prefix=prefix, deadline_s=REFUSAL_S_MAX)
     assert not faults, (store.up, faults[:5])
 
 
