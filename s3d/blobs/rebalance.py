@@ -24,7 +24,7 @@ from s3d.blobs.resources import Resources
 from s3d.blobs.states import States
 from s3d.metadata.commands import Relocate, SaveJob
 from s3d.metadata.log import Log
-from s3d.metadata.rows import BlobRow, JobRow, RowError
+from s3d.metadata.rows import REMOVED, BlobRow, JobRow, RowError
 from s3d.metadata.view import View
 from shardd.contract.blobs import BlobId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
@@ -56,8 +56,12 @@ class RebalanceCounters:
     failed_moves: int = 0
 
 
-def due(job: JobRow | None, members: Sequence[Member], now_us: int, *, period_us: int) -> JobRow | None:
+def due(
+    job: JobRow | None, members: Sequence[Member], now_us: int, *, period_us: int, left: bool = False
+) -> JobRow | None:
     """The pass that these members need now, a new one or one to go on with; None where they need none.
+
+    `left`: some node was a member and is none any more.
 
     A pass for each change of the members, until one has left nothing; again while nodes are drained, and once more
     when the last uploads that knew the members from before have ended. Then once a period, for what a process commits
@@ -66,7 +70,8 @@ def due(job: JobRow | None, members: Sequence[Member], now_us: int, *, period_us
     subject = _subject(members)
     fresh = JobRow(subject, now_us, now_us)
     if job is None:
-        return fresh if any(member.joined_us or not member.active for member in members) else None
+        changed = left or any(member.joined_us or not member.active for member in members)
+        return fresh if changed else None
     if job.stopped:
         return None
     if not job.subject.startswith(subject):
@@ -143,11 +148,13 @@ class Rebalancer:
             await self._lease.give_up()
 
     def _due(self, view: View) -> JobRow | None:
-        members = tuple(member_of(row) for row in view.nodes() if row.member)
+        rows = list(view.nodes())
+        members = tuple(member_of(row) for row in rows if row.member)
         if members != self._membership.members:
             return None  # this process does not follow them yet
         now_us = self._now_us()
-        job = due(view.job(JOB), members, now_us, period_us=self._period_us)
+        left = any(row.state == REMOVED for row in rows)
+        job = due(view.job(JOB), members, now_us, period_us=self._period_us, left=left)
         return job and job.resumed(now_us)
 
     async def _walk(self, job: JobRow) -> None:

@@ -191,6 +191,15 @@ async def test_what_cannot_move_now_is_moved_by_a_later_pass(moving: Moving) -> 
     assert not moving.on(2) and job is not None and job.finished
 
 
+async def test_a_node_that_is_lost_before_any_pass_is_done_without(moving: Moving) -> None:
+    assert moving.on(2) and moving.job() is None
+    moving.cluster.store.nodes[NodeId(2)].dead = True
+    await moving.remove(2)
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert moving.on(2) == 0 and job is not None and job.finished
+
+
 async def test_what_a_gateway_commits_after_its_node_has_left_is_moved(moving: Moving) -> None:
     fleet = moving.cluster.store.fleet
     fleet.retire(())  # a gateway that does not know yet that the node is drained
