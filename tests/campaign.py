@@ -87,7 +87,7 @@ ROWS = {
     ),
     "T-N7": Row(
         (f"{INTEGRATION}/test_membership.py::test_a_node_joins_and_leaves_under_load",),
-        {"QUOIN_TN7_OBJECTS": 5_000},
+        {"QUOIN_TN7_OBJECTS": 5_000, "QUOIN_TN7_ERRORS": 0},
     ),
     "T-C4": Row(
         (
@@ -107,7 +107,7 @@ ROWS = {
         (f"{INTEGRATION}/test_semantics.py",),
         {"QUOIN_TM4_OPERATIONS": 100_000, "QUOIN_TM4_KILLED_OPERATIONS": 10_000},
     ),
-    "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140}),
+    "T-B1": Row((f"{INTEGRATION}/test_bitrot.py",), {"QUOIN_TB1_FLIPS": 140, "QUOIN_TB1_SLACK_S": 0}),
     "T-F1": Row((f"{INTEGRATION}/test_malformed_http.py",), {"QUOIN_TF1_CASES": 100_000}),
     "T-M3": Row(("tests/s3d/blobs/test_round_trip.py",)),
     "T-B3, T-B4": Row(("tests/shardd/engine/test_damage.py",)),
