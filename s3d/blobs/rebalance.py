@@ -160,7 +160,8 @@ class Rebalancer:
     async def _walk(self, job: JobRow) -> None:
         """One pass, from the job's cursor on: the blob behind which it goes on."""
         loop = asyncio.get_running_loop()
-        left = saved_us = 0
+        saved_us = 0
+        left = int(bool(job.cursor))  # what whoever came so far has left, nobody knows: another pass looks
         while not job.finished:
             started_s = loop.time()
             with self._states.view() as view:
