@@ -68,6 +68,19 @@ class Reply:
         return [unescape(text) for text in found]
 
 
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """The library asks again by itself when a connection ends, and says then how the second request fared alone.
+
+    The first may have been carried out: where the second finds no gateway, the outcome is unknown, not "unsent".
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise LostError(f"no reply: {error!r}") from error
+
+
 class Client:
     """Requests to gateways, named by their URL. `authority`: a PEM file of who signed their certificates."""
 
@@ -81,6 +94,7 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=REPLY_S, sock_connect=CONNECT_S),
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
+            middlewares=(_once,),
         )
         return self
 
