@@ -1,7 +1,5 @@
 """What salvage makes of lines and identities: placements, keys in order of time, doubts about the rest."""
 
-
-
 from s3d.blobs.identity import Identity
 from s3d.blobs.salvaging import Found, Salvage, place, replace
 from s3d.metadata.rows import BlobRow
