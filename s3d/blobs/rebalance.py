@@ -26,7 +26,8 @@ from s3d.metadata.commands import Relocate, SaveJob
 from s3d.metadata.log import Log
 from s3d.metadata.rows import REMOVED, BlobRow, JobRow, RowError
 from s3d.metadata.view import View
-from shardd.contract.blobs import BlobId, new_blob_id
+from s3d.placement.durability import settled
+from shardd.contract.blobs import BlobId, NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
 from shardd.contract.errors import QuoinError
 
@@ -215,7 +216,11 @@ class Rebalancer:
                 continue
             wanted = moves(BlobId(blob), row, ring=ring, newcomers=newcomers)
             now = {} if row.filed else {shard: node for shard, node in wanted.items() if node in writable}
-            waiting += len(now) < len(wanted)
+            # Shards that find no place at all wait for a node that joins.
+            stuck = any(
+                node and node not in active and shard not in now for shard, (node, _) in enumerate(row.shards)
+            )
+            waiting += stuck or len(now) < len(wanted)
             if now:
                 plans.append(Mending(BlobId(blob), row, now, frozenset(), complete=True))
         return plans, waiting
@@ -246,6 +251,7 @@ class Rebalancer:
                 blob=mending.blob,
                 expected=mending.row.shards,
                 shards=placement,
+                degraded=not settled([NodeId(node) for node, _ in placement]),
                 grace_us=self._grace_us,
             )
             outcomes = await self._log.append([swap])

@@ -63,9 +63,17 @@ def test_nothing_moves_where_nobody_came_or_went() -> None:
         assert not moves(new_blob_id(number), row, ring=five, newcomers=())
 
 
-def test_as_many_nodes_as_shards_give_a_leaving_one_no_place() -> None:
+def test_fewer_nodes_than_shards_hold_two_of_a_blob_where_it_still_survives_a_loss() -> None:
+    """k+m was made smaller after the blob was written."""
     row = place(ring(5).walk(b"key"), 5)
-    assert not moves(new_blob_id(1), row, ring=ring(4), newcomers=())
+    made = moves(new_blob_id(1), row, ring=ring(4), newcomers=())
+    assert [row.shards[shard][0] for shard in made] == [5] and set(made.values()) <= {1, 2, 3, 4}
+    made = moves(new_blob_id(1), row, ring=ring(3), newcomers=())
+    after = Counter(made.get(shard, node) for shard, (node, _) in enumerate(row.shards))
+    assert sorted(after.values()) == [1, 2, 2]
+    assert not moves(new_blob_id(1), row, ring=ring(2), newcomers=()), (
+        "the loss of one node would be one too many"
+    )
 
 
 def test_two_nodes_that_join_take_two_shards_in_turn() -> None:

@@ -1,5 +1,6 @@
 """When a pass over all blobs is due after the members changed, and what it moves, over the real state and log."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +199,36 @@ async def test_a_node_that_is_lost_before_any_pass_is_done_without(moving: Movin
     await moving.rebalancer.round()
     job = moving.job()
     assert moving.on(2) == 0 and job is not None and job.finished
+
+
+async def test_a_drain_of_blobs_that_have_more_shards_than_nodes_are_left_ends_and_they_are_degraded(
+    moving: Moving,
+) -> None:
+    """As k+m was greater when they were written."""
+    drain = SetNodeState(new_blob_id(2), moving.cluster.now_us, node=6, state="draining", active_min=4)
+    await moving.cluster.log.append([drain])
+    await moving.membership.follow()
+    had = {stored.blob: {node for node, _ in moving.cluster.row(stored).shards} for stored in moving.stored}
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert moving.on(2) == moving.on(6) == 0 and job is not None and job.finished
+    assert moving.cluster.degraded() == len(had), "a node that joins is given one shard of each"
+    for stored in moving.stored:
+        row = moving.cluster.row(stored)
+        assert sorted(Counter(node for node, _ in row.shards).values()) == [1, 1, 1, 2]
+        assert await moving.cluster.store.read(stored.blob, row) == b"x" * 1_000
+
+
+async def test_a_drain_that_would_leave_too_few_nodes_for_a_blob_does_not_end(moving: Moving) -> None:
+    for node in (4, 5, 6):
+        drain = SetNodeState(
+            new_blob_id(node), moving.cluster.now_us, node=node, state="draining", active_min=2
+        )
+        await moving.cluster.log.append([drain])
+    await moving.membership.follow()
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert job is not None and not job.finished and not moving.cluster.degraded()
 
 
 async def test_what_a_gateway_commits_after_its_node_has_left_is_moved(moving: Moving) -> None:
