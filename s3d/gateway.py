@@ -32,7 +32,7 @@ from s3d.listener import Listener
 from s3d.metadata import damage
 from s3d.metadata.commands import ConfiguredBucket, ImportBuckets, ImportNodes, NodeAddress, RegisterNode
 from s3d.metadata.log import LocalLog
-from s3d.metadata.snapshot_files import FOLDER
+from s3d.metadata.snapshot_files import FOLDER, refuse_older
 from s3d.metadata.state import State, StateDamagedError, refuse_damaged, refuse_gone
 from s3d.operations.call import Store
 from s3d.placement.ring import Ring
@@ -99,6 +99,7 @@ class Gateway:
         snapshot_folders = [entry.path / FOLDER for entry in cluster.nodes]
         refuse_gone(cluster.metadata.path, snapshot_folders)
         state = State.open(cluster.metadata.path, cluster.metadata.map_size_bytes)
+        refuse_older(state, snapshot_folders)
         (node.path / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)  # the trace of the state
         blobs = Blobs(
             fleet,

@@ -13,9 +13,9 @@ from typing import Final
 
 from s3d.ctl import client, tables
 from s3d.ctl.living import refuse_living
-from s3d.ctl.salvage import keep_snapshot, salvager
+from s3d.ctl.salvage import keep_snapshot, last_given, salvager
 from s3d.metadata import snapshot_files
-from s3d.metadata.restoring import forget_lives, replay, restore
+from s3d.metadata.restoring import forget_lives, go_on_behind, replay, restore
 from s3d.metadata.rows import RowError
 from s3d.metadata.snapshot import Head, SnapshotError, read_snapshot
 from s3d.metadata.state import State, index_of
@@ -98,6 +98,7 @@ def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Hea
             if arguments.newest
             else "a snapshot by its name is all that was asked for"
         )
+        go_on_behind(state, last_given(cluster))
         forget_lives(state, now_us=time.time_ns() // 1_000)
         if arguments.salvage:
             salvager(cluster, arguments.config, lacking=lacking)(state, made_us)
@@ -126,21 +127,28 @@ def _tell_members(cluster: Cluster, state: State) -> None:
 
 def _replay(cluster: Cluster, state: State) -> str:
     """Go on from a snapshot with the journal of the state that is replaced; what it lacks, in words."""
+    with state.view() as view:
+        begun = view.applied().index
     replayed = replay(state, cluster.metadata.path)
     print(f"the journal goes on from there to command {replayed.index}")
-    lacking = replayed.lacking or _behind(cluster.metadata.path, replayed.index)
+    lacking = replayed.lacking or _behind(cluster.metadata.path, begun, replayed.index)
     if lacking:
         print(f"in doubt: what was done behind command {replayed.index}: {lacking}")
     return lacking
 
 
-def _behind(path: Path, index: int) -> str:
-    """Why commands behind `index` may be lacking: asked of the state that is replaced, in a process that may die."""
+def _behind(path: Path, begun: int, index: int) -> str:
+    """Why commands behind `index` may be lacking: asked of the state that is replaced, in a process that may die.
+
+    `begun`: the last command of the snapshot, which a state in the folder `path` that is an older copy does not have.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as aside:
         try:
             stood = aside.submit(index_of, path).result()
         except (QuoinError, RowError, OSError, BrokenProcessPool):
             return "where the replaced metadata stood cannot be read"
+    if stood < begun:
+        return f"the replaced metadata is older than the snapshot, at command {stood}, and so is its journal"
     return f"the replaced metadata stood at command {stood}" if stood > index else ""
 
 

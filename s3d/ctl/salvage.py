@@ -17,8 +17,8 @@ from s3d.access import administrator
 from s3d.blobs import salvage_walk
 from s3d.blobs.salvaging import Doubt, Report, Salvage
 from s3d.ctl.living import refuse_living
-from s3d.metadata import snapshot_files
-from s3d.metadata.restoring import Finish, build
+from s3d.metadata import journal, snapshot_files
+from s3d.metadata.restoring import Finish, build, go_on_behind
 from s3d.metadata.state import State
 from s3d.shards.client import ShardClient
 from shardd.contract.blobs import NodeId
@@ -54,10 +54,17 @@ def run_salvage(cluster: Cluster, arguments: argparse.Namespace) -> None:
     add_found = salvager(cluster, arguments.config, lacking="there is the shards' word alone")
 
     def finish(state: State, made_us: int) -> None:
+        go_on_behind(state, last_given(cluster))
         add_found(state, made_us)
         keep_snapshot(cluster, state)
 
     build(path, map_size=map_size, entries=(), finish=finish)
+
+
+def last_given(cluster: Cluster) -> int:
+    """A number that no command had which is in a snapshot on this machine, or in the journal."""
+    stored = snapshot_files.stored(node.path / snapshot_files.FOLDER for node in cluster.nodes)
+    return max((journal.beyond(cluster.metadata.path), *map(snapshot_files.index, stored)))
 
 
 def keep_snapshot(cluster: Cluster, state: State) -> None:

@@ -13,6 +13,10 @@ ADVICE: Final = (
     "anew, from the newest snapshot and from the shards; the damaged one is kept beside it."
 )
 UNKNOWN: Final = "for an unknown cause"
+OLDER: Final = (
+    "stands at command {}, and the snapshot {} at {}: it is an older copy of itself, and lacks what was acknowledged. "
+    "`s3ctl restore --newest --salvage` makes it anew, `s3ctl restore FILE` goes back on purpose."
+)
 GONE: Final = (
     "is gone, and {} is of a store that had it. Nothing is begun anew, or all shards would be without a name. "
     "`s3ctl restore --newest --salvage` makes it from the newest snapshot and the shards, `s3ctl salvage` from the "

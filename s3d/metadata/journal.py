@@ -175,6 +175,11 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem, 16), path) for path in found if _NAME.fullmatch(path.stem))
 
 
+def beyond(folder: Path) -> int:
+    """A number that no command in the journal of the state in `folder` passes; 0 where there is none."""
+    return max(((number + 1) * COMMANDS_PER_FILE for number, _ in _files(folder / FOLDER)), default=0)
+
+
 def _begin(folder: Path, default: int) -> int:
     """The first command of a journal; `default` where there is none that can be read."""
     try:

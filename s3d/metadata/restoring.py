@@ -7,9 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from s3d.metadata import keys, tables
 from s3d.metadata.commands import RegisterNode, decode_command
 from s3d.metadata.journal import Group, JournalError, read_journal
 from s3d.metadata.machine import apply
+from s3d.metadata.rows import AppliedRow, encode_row
 from s3d.metadata.snapshot import Entry, Head, Read, read_snapshot
 from s3d.metadata.state import State
 from s3d.metadata.tables import Tables
@@ -19,6 +21,7 @@ from shardd.contract.folders import sync_folder
 
 ROWS_AT_ONCE: Final = 20_000  # in one transaction
 GROUPS_AT_ONCE: Final = 500  # of the journal
+NUMBERS_LEFT_OUT: Final = 1 << 30  # days of commands; an incarnation has room for so many 250,000 times
 BESIDE: Final = ".new"
 
 
@@ -72,6 +75,18 @@ def forget_lives(state: State, *, now_us: int) -> None:
     with state.write() as writes:
         for row in list(View(writes).nodes()):
             apply(writes, RegisterNode(new_blob_id(now_us // 1_000), now_us, node=row.node, incarnation=b""))
+
+
+def go_on_behind(state: State, index: int) -> None:
+    """Number the next command behind `index`, the last that is known of, and behind those that may not be known.
+
+    No number is given twice then, nor is a version id; and the numbers of a snapshot and of a journal tell whether
+    one goes on from the other.
+    """
+    with state.write() as writes:
+        applied = View(writes).applied()
+        row = AppliedRow(applied.log, max(applied.index, index) + NUMBERS_LEFT_OUT)
+        writes.put(tables.APPLIED, keys.APPLIED, encode_row(keys.APPLIED, row))
 
 
 def replay(state: State, journal: Path) -> Replayed:

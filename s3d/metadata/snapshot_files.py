@@ -7,7 +7,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from s3d.metadata import damage
 from s3d.metadata.snapshot import write_snapshot
+from s3d.metadata.state import State, StateDamagedError
 from s3d.metadata.view import View
 from shardd.contract.folders import sync_folder
 
@@ -36,17 +38,20 @@ def save(view: View, folders: Sequence[Path], *, now_us: int, rest: Callable[[],
 
 
 def stored(folders: Iterable[Path]) -> list[Path]:
-    """The snapshots of all folders, newest first. A disk that cannot be read hides none of the others'."""
+    """The snapshots of all folders, newest first: of the highest command, as clocks may have been set back since.
+
+    A disk that cannot be read hides none of the others'.
+    """
     found: list[Path] = []
     for folder in folders:
         with suppress(OSError):
             found += folder.glob(f"*{SUFFIX}")
-    return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
+    return sorted(found, key=lambda path: (index(path), path.name, str(path)), reverse=True)
 
 
 def newest_us(folders: Iterable[Path]) -> int:
     """When the newest snapshot of all folders was made, us since 1970; 0 where there is none."""
-    return max(map(made_us, stored(folders)), default=0)
+    return next(map(made_us, stored(folders)), 0)
 
 
 def made_us(path: Path) -> int:
@@ -59,6 +64,21 @@ def index(path: Path) -> int:
     """The last command that is in a snapshot, as its name says; 0 where it says nothing."""
     number = path.stem.partition("-")[2]
     return int(number) if number.isdigit() else 0
+
+
+def refuse_older(state: State, folders: Iterable[Path]) -> None:
+    """Raises StateDamagedError where a snapshot has commands that `state` lacks: it is an older copy of itself.
+
+    They are looked for first: who meets one that another process has just made finds the commands in it, too.
+    """
+    newest = next(iter(stored(folders)), None)
+    if newest is None:
+        return
+    with state.view() as view:
+        stands = view.applied().index
+    if index(newest) > stands:
+        older = damage.OLDER.format(stands, newest, index(newest))
+        raise StateDamagedError(f"the metadata in {state.path} {older}")
 
 
 def prune(folders: Iterable[Path], *, keep: int) -> None:

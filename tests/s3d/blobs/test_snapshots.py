@@ -85,6 +85,26 @@ async def test_after_a_start_of_the_machine_one_is_made_at_once(cluster: Cluster
         assert len(snapshot_files.stored([folder])) == 2
 
 
+async def test_a_clock_that_steps_back_costs_one_snapshot_and_hides_none(cluster: Cluster, tmp_path: Path):
+    folder = tmp_path / "snapshots"
+    one = keeper(cluster, folder, 1)
+    for now_us, expected in (
+        (10**15, 1),
+        (2 * 10**15, 2),
+        (10**15, 3),
+        (10**15 + 10**7, 3),
+        (10**15 + 10**8, 4),
+    ):
+        cluster.now_us = now_us
+        await one.round()
+        assert one.made == expected
+    newest, *_ = found = snapshot_files.stored([folder])
+    with cluster.state.view() as view:
+        assert view.applied().index - snapshot_files.index(newest) == 1  # the lease is given up behind it
+    assert [snapshot_files.made_us(path) for path in found] == [10**15 + 10**8, 10**15]
+    assert snapshot_files.newest_us([folder]) == 10**15 + 10**8
+
+
 async def test_a_long_journal_makes_the_next_one_due_sooner(cluster: Cluster, tmp_path: Path):
     folder = tmp_path / "snapshots"
     config = MetadataConfig(snapshot_journal_bytes=10_000)

@@ -12,7 +12,7 @@ import pytest
 from s3d.metadata import keys, snapshot, snapshot_files, tables
 from s3d.metadata.commands import RegisterNode
 from s3d.metadata.machine import apply
-from s3d.metadata.restoring import forget_lives, restore
+from s3d.metadata.restoring import NUMBERS_LEFT_OUT, forget_lives, go_on_behind, restore
 from s3d.metadata.rows import ObjectRow, RowChecksumError, RowMissingError, encode_row
 from s3d.metadata.snapshot import (
     SnapshotChecksumError,
@@ -228,6 +228,45 @@ def test_lives_are_forgotten_so_that_nothing_is_given_up_for_a_while(tmp_path: P
     forget_lives(state, now_us=1_000_000)
     with state.view() as view:
         assert [(row.node, row.incarnation) for row in view.nodes()] == [(1, b""), (2, b"")]
+    state.close()
+
+
+def test_a_state_older_than_its_snapshots_is_refused(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "state", 1 << 24)
+    folder = tmp_path / "snapshots"
+    with state.write() as writes:
+        for number in range(3):
+            apply(writes, RegisterNode(bytes([number]) * 16, 5, node=1, incarnation=b"life"))
+            if number == 1:
+                older = state.path.with_name("older")
+                with state.view() as view:
+                    snapshot_files.save(view, [folder], now_us=9, rest=lambda: None)  # of nothing yet
+    snapshot_files.refuse_older(state, [folder])
+    state.copy(older)
+    with state.write() as writes:
+        apply(writes, RegisterNode(bytes(15) + b"x", 5, node=2, incarnation=b"life"))
+    with state.view() as view:
+        snapshot_files.save(view, [folder], now_us=8, rest=lambda: None)  # by a clock that was set back
+    snapshot_files.refuse_older(state, [folder])
+    state.close()
+    state = State.open(older, 1 << 24)
+    with pytest.raises(StateDamagedError, match=r"stands at command 3, and .* at 4"):
+        snapshot_files.refuse_older(state, [folder])
+    state.close()
+
+
+def test_a_state_that_was_made_anew_gives_no_number_twice(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "state", 1 << 24)
+    with state.write() as writes:
+        apply(writes, RegisterNode(bytes(16), 5, node=1, incarnation=b"life"))
+    for index, expected in ((0, 1 + NUMBERS_LEFT_OUT), (5 << 30, (5 << 30) + NUMBERS_LEFT_OUT)):
+        go_on_behind(state, index)
+        with state.view() as view:
+            assert view.applied().index == expected
+    with state.write() as writes:
+        assert apply(writes, RegisterNode(bytes(16), 5, node=1, incarnation=b"life")).index == 1  # remembered
+        made = apply(writes, RegisterNode(bytes(15) + b"x", 5, node=1, incarnation=b"new"))
+    assert made.index == expected + 1
     state.close()
 
 
