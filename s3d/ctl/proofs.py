@@ -8,12 +8,19 @@ from typing import Final
 from s3d.drill.facts import FAULT_NAMES
 
 NO_FAULTS: Final = "none"
+AFTER_A_KILL: Final = (
+    "Ctrl-C, SIGTERM and SIGHUP end a drill in order. After kill -9 of it nobody takes away quoin-drill-* in the"
+    " folder for temporary files, and with --running a shard server that it had paused stays paused, the node down:"
+    " kill -CONT $(pgrep -f 'shardd.daemon .* -node N') wakes it."
+)
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Both commands. Each gives an exit status, and finds its cluster itself."""
     drill = commands.add_parser(
-        "drill", help="nodes die in turn under load, in a store made for it; every byte is checked"
+        "drill",
+        help="nodes die in turn under load, in a store made for it; every byte is checked",
+        epilog=AFTER_A_KILL,
     )
     names = ", ".join((*FAULT_NAMES, NO_FAULTS))
     drill.add_argument("--running", action="store_true", help="drill the store of -config, on this machine")
