@@ -103,7 +103,7 @@ def _header_claim(request: Request, authorization: str, *, region: str) -> Claim
     signed_at_s = epoch_s(amz_date)
     if signed_at_s is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
-    access_key, scope = read_credential(credential, amz_date, region=region, malformed=_MALFORMED)
+    access_key, scope = _read_credential(credential, amz_date, region=region, malformed=_MALFORMED)
     _check_form(signed_headers, signature, malformed=_MALFORMED)
     if "x-amz-content-sha256" not in headers:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
@@ -135,12 +135,7 @@ def _query_claim(request: Request, *, region: str) -> Claim:
     algorithm, credential, amz_date, expires, signed_headers, signature = (
         query[name] for name in _QUERY_FIELDS
     )
-    if algorithm != ALGORITHM:
-        raise S3Error(QUERY_MALFORMED, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
-    signed_at_s = epoch_s(amz_date)
-    if signed_at_s is None:
-        raise S3Error(QUERY_MALFORMED, "X-Amz-Date must be in the ISO8601 Long Format yyyyMMdd'T'HHmmss'Z'")
-    access_key, scope = read_credential(credential, amz_date, region=region, malformed=QUERY_MALFORMED)
+    access_key, scope, signed_at_s = read_fields(algorithm, credential, amz_date=amz_date, region=region)
     _check_form(signed_headers, signature, malformed=QUERY_MALFORMED)
     payload_hash = request.headers.get("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256")
     return Claim(
@@ -156,7 +151,17 @@ def _query_claim(request: Request, *, region: str) -> Claim:
     )
 
 
-def read_credential(credential: str, amz_date: str, *, region: str, malformed: str) -> tuple[str, str]:
+def read_fields(algorithm: str, credential: str, *, amz_date: str, region: str) -> tuple[str, str, int]:
+    """(access key id, scope, time of the signature) as a query states them, or a form."""
+    if algorithm != ALGORITHM:
+        raise S3Error(QUERY_MALFORMED, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+    signed_at_s = epoch_s(amz_date)
+    if signed_at_s is None:
+        raise S3Error(QUERY_MALFORMED, "X-Amz-Date must be in the ISO8601 Long Format yyyyMMdd'T'HHmmss'Z'")
+    return *_read_credential(credential, amz_date, region=region, malformed=QUERY_MALFORMED), signed_at_s
+
+
+def _read_credential(credential: str, amz_date: str, *, region: str, malformed: str) -> tuple[str, str]:
     """(access key id, scope) of a credential that is for this day, region and service."""
     found = _CREDENTIAL.fullmatch(credential)
     if found is None:

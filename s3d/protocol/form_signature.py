@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s3d.protocol import signature_v2
-from s3d.protocol.authorization import QUERY_MALFORMED, Mechanism, read_credential
+from s3d.protocol.authorization import Mechanism, read_fields
 from s3d.protocol.errors import S3Error
-from s3d.protocol.sigv4 import ALGORITHM, epoch_s, sign, signing_key
+from s3d.protocol.sigv4 import sign, signing_key
 
 _POLICY: Final = "policy"
 _TOKEN: Final = "x-amz-security-token"  # noqa: S105  the name of a field
@@ -77,12 +77,7 @@ def missing_field(name: str) -> S3Error:
 
 def _claim(form: Mapping[str, str], *, region: str) -> FormClaim:
     algorithm, credential, amz_date, signature = (form[name] for name in _FIELDS)
-    if algorithm != ALGORITHM:
-        raise S3Error(QUERY_MALFORMED, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
-    signed_at_s = epoch_s(amz_date)
-    if signed_at_s is None:
-        raise S3Error(QUERY_MALFORMED, "X-Amz-Date must be in the ISO8601 Long Format yyyyMMdd'T'HHmmss'Z'")
-    access_key, scope = read_credential(credential, amz_date, region=region, malformed=QUERY_MALFORMED)
+    access_key, scope, signed_at_s = read_fields(algorithm, credential, amz_date=amz_date, region=region)
     return FormClaim(Mechanism.FORM, access_key, scope, signed_at_s, form[_POLICY], signature)
 
 
