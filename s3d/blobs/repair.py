@@ -38,6 +38,8 @@ WALK_S = 10.0  # of mending, after which the walk begins again with those that h
 FRUITLESS_SHARE_MAX = 0.2  # as long, of the mending, as looks may take that find nothing to mend
 FAILED_REST_S = 3.0  # after a round in which some blob could not be mended, though its nodes seemed there
 
+Turn = Callable[[], Coroutine[None, None, None]]
+
 log = logging.getLogger(__name__)
 
 
@@ -113,17 +115,18 @@ class Repairer:
         self._bout = Bout()
         self._scan = _Scan()
         self._damaged: set[bytes] = set()
+        self._turns: tuple[Turn, ...] = (self._complain, self._mend, self._clear_away)
         self._expiry = Expiry(states, log, config=config, now_us=now_us, damaged=self._pass_over)
 
     async def run(self) -> None:
-        """Until cancelled: a round every `repair_interval_s`, where what may take hours keeps nothing else waiting.
+        """Until cancelled: each turn every `repair_interval_s`, beside the others, for any of them may take hours.
 
         To fill a node again does; meanwhile disks get full of what is not swept. And one that hangs holds up sweeping.
         """
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._again_and_again(self._mend), name="mend")
-                group.create_task(self._again_and_again(self._tidy), name="tidy")
+                for turn in self._turns:
+                    group.create_task(self._again_and_again(turn), name=turn.__name__)
         finally:
             self.counters.leads = False
             await self._attempt(self._lease.give_up())
@@ -133,27 +136,25 @@ class Repairer:
 
         None of them is kept from being done by a fault in another: a full state must still be swept.
         """
-        await self._attempt(self._file_suspects())
-        await self._mend()
-        await self._clear_away()
+        for turn in self._turns:
+            await turn()
 
-    async def _again_and_again(self, turn: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def _again_and_again(self, turn: Turn) -> None:
         while True:
             await turn()
             await asyncio.sleep(self._config.repair_interval_s)
 
+    async def _complain(self) -> None:
+        await self._attempt(self._file_suspects())
+
     async def _mend(self) -> None:
         await self._do(self._mend_all)
-
-    async def _tidy(self) -> None:
-        await self._attempt(self._file_suspects())
-        await self._clear_away()
 
     async def _clear_away(self) -> None:
         await self._do(self._expiry.round)
         await self._do(self._sweep_all)
 
-    async def _do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def _do(self, work: Turn) -> None:
         """Where this process leads."""
         await self._attempt(self._lead())
         if self.counters.leads:

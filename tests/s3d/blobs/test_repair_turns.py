@@ -28,7 +28,7 @@ async def delete(cluster: Cluster, *keys: str) -> None:
     await cluster.log.append([DeleteObjects(new_blob_id(1), cluster.now_us, bucket="bucket", keys=doomed)])
 
 
-async def test_shards_are_swept_while_a_blob_takes_long_to_mend(
+async def test_shards_are_swept_and_complaints_filed_while_a_blob_takes_long_to_mend(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
@@ -43,14 +43,17 @@ async def test_shards_are_swept_while_a_blob_takes_long_to_mend(
     await cluster.put("key", bytes(1000))
     await cluster.kill()
     await cluster.put("doomed", bytes(1000))
+    sound = await cluster.put("sound", bytes(1000))
     working = asyncio.create_task(cluster.repairer.run())
     try:
         async with asyncio.timeout(WITHIN_S):
             await begun.wait()
             await delete(cluster, "doomed")
-            while cluster.repairer.counters.swept_shards < 5:
+            cluster.suspects.add(sound.blob, 0)
+            counters = cluster.repairer.counters
+            while counters.swept_shards < 5 or not counters.suspect_shards:
                 await asyncio.sleep(0.01)
-            assert cluster.degraded() == 1
+            assert cluster.degraded() == 2
             ended.set()
             while cluster.degraded():
                 await asyncio.sleep(0.01)
