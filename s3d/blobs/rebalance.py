@@ -139,23 +139,23 @@ class Rebalancer:
 
     async def round(self) -> None:
         """A pass, where one is due and this process gets to do it. What stops it in the middle is met again."""
-        with self._states.view() as view:
-            job = self._due(view)
-        if job is None or not await self._lease.hold():
+        if self._due() is None or not await self._lease.hold():
             return
         try:
-            await self._walk(job)
+            if (job := self._due()) is not None:  # who held the lease until now may have done it
+                await self._walk(job)
         finally:
             await self._lease.give_up()
 
-    def _due(self, view: View) -> JobRow | None:
-        rows = list(view.nodes())
+    def _due(self) -> JobRow | None:
+        with self._states.view() as view:
+            rows, kept = list(view.nodes()), view.job(JOB)
         members = tuple(member_of(row) for row in rows if row.member)
         if members != self._membership.members:
             return None  # this process does not follow them yet
         now_us = self._now_us()
         left = any(row.state == REMOVED for row in rows)
-        job = due(view.job(JOB), members, now_us, period_us=self._period_us, left=left)
+        job = due(kept, members, now_us, period_us=self._period_us, left=left)
         return job and job.resumed(now_us)
 
     async def _walk(self, job: JobRow) -> None:

@@ -120,24 +120,28 @@ class Reconciler:
                 log.warning("node %d is not reconciled yet: %s", node, faults.exceptions)
 
     async def _reconcile(self, node: NodeId, status: Status) -> None:
-        now_us = self._now_us()
-        if due(self._seen.get(node), status, now_us, period_us=self._period_us) is None:
+        if due(self._seen.get(node), status, self._now_us(), period_us=self._period_us) is None:
             return  # only the node or the calendar makes another pass due: the state need not be asked each second
-        name = JOB.format(node)
-        with self._states.view() as view:
-            life, seen = view.node(node), view.job(name)
-        self._seen[node] = seen
-        job = due(seen, status, now_us, period_us=self._period_us)
-        if job is None:
-            return
-        settled = is_settled(life, status, now_us, upload_life_us=self._upload_life_us)
-        lease = self._lease_for(name)
-        if not await lease.hold():
+        lease = self._lease_for(JOB.format(node))
+        if self._look(node, status, lease) is None or not await lease.hold():
             return
         try:
-            await self._walk(node, job.resumed(now_us), lease, settled=settled)
+            if (job := self._look(node, status, lease)) is not None:  # who held the lease may have done it
+                settled = self._is_settled(node, status)
+                await self._walk(node, job.resumed(self._now_us()), lease, settled=settled)
         finally:
             await lease.give_up()
+
+    def _look(self, node: NodeId, status: Status, lease: Lease) -> JobRow | None:
+        """The pass that is due as the state is now."""
+        with self._states.view() as view:
+            self._seen[node] = seen = view.job(lease.job)
+        return due(seen, status, self._now_us(), period_us=self._period_us)
+
+    def _is_settled(self, node: NodeId, status: Status) -> bool:
+        with self._states.view() as view:
+            life = view.node(node)
+        return is_settled(life, status, self._now_us(), upload_life_us=self._upload_life_us)
 
     async def _walk(self, node: NodeId, job: JobRow, lease: Lease, *, settled: bool) -> None:
         """One pass, from the job's cursor on: the blob behind which it goes on. Gives up nothing unless `settled`."""

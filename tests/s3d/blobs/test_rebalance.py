@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from s3d.blobs import rebalance
+from s3d.blobs.lease import Lease
 from s3d.blobs.membership import Connection, Member, Membership
 from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer
 from s3d.blobs.writer import StoredBlob
@@ -303,6 +304,22 @@ async def test_a_pass_that_another_process_ends_is_not_the_last_for_what_the_fir
     await moving.rebalancer.round()
     job = moving.job()
     assert not moving.on(2) and job is not None and job.finished
+
+
+async def test_who_had_to_wait_for_the_lease_looks_again(
+    moving: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had, hold = moving.on(2), Lease.hold
+
+    async def hold_after_the_other(lease: Lease) -> bool:
+        monkeypatch.setattr(Lease, "hold", hold)
+        await moving.rebalancer.round()
+        return await lease.hold()
+
+    monkeypatch.setattr(Lease, "hold", hold_after_the_other)
+    await moving.rebalancer.round()
+    job = moving.job()
+    assert job is not None and job.found == had, "no second pass, which finds nothing to do"
 
 
 async def test_how_far_it_is_says_nothing_of_the_time_in_which_nobody_did_it(

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from s3d.blobs.lease import Lease
 from s3d.blobs.reconcile import DAY_US, Reconciler, due, is_settled
 from s3d.metadata import tables
 from s3d.metadata.commands import RegisterNode
@@ -170,6 +171,21 @@ async def test_a_pass_goes_on_where_another_process_stopped(
     whole = five.job(3)
     assert whole is not None and whole.finished and whole.found == 6
     assert node.lists - listed == 4, "no page twice"
+
+
+async def test_who_had_to_wait_for_the_lease_looks_again(
+    five: Reconciled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = Lease.hold
+
+    async def hold_after_the_other(lease: Lease) -> bool:
+        monkeypatch.setattr(Lease, "hold", hold)
+        await five.reconciler.round()
+        return await lease.hold()
+
+    monkeypatch.setattr(Lease, "hold", hold_after_the_other)
+    await five.reconciler.round()
+    assert five.reconciler.counters.passes == 5, "one of each node"
 
 
 async def test_what_a_killed_gateway_left_is_condemned_once_its_upload_cannot_be_under_way(
