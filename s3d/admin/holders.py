@@ -19,7 +19,7 @@ def holders(state: Path, proc: Path = Path("/proc")) -> list[int]:
 
 
 def _holders(state: Path, proc: Path, *, runs: tuple[str, ...]) -> list[int]:
-    found = []
+    found, state = [], state.resolve()  # as the kernel names what is open
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue

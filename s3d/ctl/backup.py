@@ -3,21 +3,22 @@
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from http.client import HTTPResponse
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 from s3d.ctl import client, tables
-from s3d.ctl.living import refuse_living
+from s3d.ctl.living import held_still
 from s3d.ctl.salvage import keep_snapshot, last_given, salvager
 from s3d.metadata import snapshot_files
 from s3d.metadata.restoring import forget_lives, go_on_behind, replay, restore
 from s3d.metadata.rows import RowError
-from s3d.metadata.snapshot import Head, SnapshotError, read_snapshot
+from s3d.metadata.snapshot import Head, Read, SnapshotError, SnapshotUnreadError, read_snapshot
 from s3d.metadata.state import State, index_of
 from shardd.contract.blobs import NodeId
 from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
@@ -69,8 +70,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: 
 
 def run_restore(cluster: Cluster, arguments: argparse.Namespace) -> None:
     """Replaces the state, which is kept beside the new one. Raises LivingStateError, SnapshotError, NoSnapshotError."""
-    refuse_living(cluster)
-    choices = newest(cluster) if arguments.newest else [arguments.file]
+    with held_still(cluster):
+        _restore_first(cluster, newest(cluster) if arguments.newest else [arguments.file], arguments)
+
+
+def _restore_first(cluster: Cluster, choices: Iterable[Path], arguments: argparse.Namespace) -> None:
+    """From the first that is whole."""
     for path in choices:
         try:
             head = _restore(cluster, path, arguments)
@@ -105,10 +110,26 @@ def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Hea
         keep_snapshot(cluster, state)
         _tell_members(cluster, state)
 
-    with path.open("rb") as source:
-        return restore(
-            source.read, cluster.metadata.path, map_size=cluster.metadata.map_size_bytes, finish=finish
-        )
+    with _reading(path) as read:
+        return restore(read, cluster.metadata.path, map_size=cluster.metadata.map_size_bytes, finish=finish)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Read]:
+    """The bytes of a snapshot's file. SnapshotUnreadError, now and while they are read: other disks may have it."""
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise SnapshotUnreadError(str(error)) from error
+
+    def read(size: int) -> bytes:
+        try:
+            return source.read(size)
+        except OSError as error:
+            raise SnapshotUnreadError(f"{path}: {error.strerror}") from error
+
+    with source:
+        yield read
 
 
 def _tell_members(cluster: Cluster, state: State) -> None:

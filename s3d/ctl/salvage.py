@@ -16,7 +16,7 @@ from typing import Final
 from s3d.access import administrator
 from s3d.blobs import salvage_walk
 from s3d.blobs.salvaging import Doubt, Report, Salvage
-from s3d.ctl.living import refuse_living
+from s3d.ctl.living import held_still
 from s3d.metadata import journal, snapshot_files
 from s3d.metadata.restoring import Finish, build, go_on_behind
 from s3d.metadata.state import State
@@ -26,6 +26,7 @@ from shardd.contract.cluster import Cluster, NodeConfig
 from shardd.contract.errors import ShardError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
+from shardd.transport.holds import HELD_VARIABLE
 from shardd.transport.tls import PeerIdentity
 
 START_S: Final = 60.0  # for a shard server that reads its index anew
@@ -49,7 +50,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run_salvage(cluster: Cluster, arguments: argparse.Namespace) -> None:
     """A new state of what the shards say; one that there is stays beside it. Raises LivingStateError, StateError."""
-    refuse_living(cluster)
     path, map_size = cluster.metadata.path, cluster.metadata.map_size_bytes
     add_found = salvager(cluster, arguments.config, lacking="there is the shards' word alone")
 
@@ -58,7 +58,8 @@ def run_salvage(cluster: Cluster, arguments: argparse.Namespace) -> None:
         add_found(state, made_us)
         keep_snapshot(cluster, state)
 
-    build(path, map_size=map_size, entries=(), finish=finish)
+    with held_still(cluster):
+        build(path, map_size=map_size, entries=(), finish=finish)
 
 
 def last_given(cluster: Cluster) -> int:
@@ -149,7 +150,13 @@ def _shard_servers(cluster: Cluster, config: Path) -> Iterator[Servers]:
 
 def _start(node: NodeConfig, config: Path) -> "subprocess.Popen[bytes]":
     words = (sys.executable, "-m", "shardd.daemon", "-config", str(config), "-node", str(node.id))
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)  # noqa: S603
+    return subprocess.Popen(  # noqa: S603
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {HELD_VARIABLE: "1"},
+        close_fds=False,  # the holds of the folders, which outlive this process with it
+    )
 
 
 def _tell(report: Report, path: Path) -> None:

@@ -1,17 +1,19 @@
 """Owns the making of a state from a snapshot and the journal: beside the one that there is, swapped in once whole."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from s3d.metadata import keys, tables
 from s3d.metadata.commands import RegisterNode, decode_command
 from s3d.metadata.journal import Group, JournalError, read_journal
 from s3d.metadata.machine import apply
-from s3d.metadata.rows import AppliedRow, encode_row
+from s3d.metadata.rows import AppliedRow, RowError, encode_row
 from s3d.metadata.snapshot import Entry, Head, Read, read_snapshot
 from s3d.metadata.state import State
 from s3d.metadata.tables import Tables
@@ -92,43 +94,60 @@ def go_on_behind(state: State, index: int) -> None:
 def replay(state: State, journal: Path) -> Replayed:
     """Apply to a state what the journal in the folder `journal` of another has behind it, as far as nothing lacks.
 
-    The machine is deterministic, so the same commands make the same state. Raises StateError, OSError.
+    The machine is deterministic, so the same commands make the same state. Raises StateError.
     """
     with state.view() as view:
         index = view.applied().index
+    done = Replayed(index)
     groups = _until_fault(read_journal(journal, index))
-    while batch := list(islice(groups, GROUPS_AT_ONCE)):
-        begun = index
+    while not done.lacking and (batch := list(islice(groups, GROUPS_AT_ONCE))):
         try:
-            with state.write() as writes:
-                for group in batch:
-                    if isinstance(group, str):
-                        return Replayed(index, group)
-                    if group.first != index + 1:
-                        return Replayed(
-                            index, f"the journal lacks the commands {index + 1} to {group.first - 1}"
-                        )
-                    index = _apply(writes, group)
+            done = _go_on(state, batch, done.index)
         except _OtherHistoryError:
-            return Replayed(begun, "the journal does not go on from this snapshot")
-    return Replayed(index)
+            done = _go_on_one_by_one(state, batch, done.index)
+    return done
 
 
 class _OtherHistoryError(Exception):
-    """Commands became others than they had been."""
+    """Commands became others than they had been, or are none that this program knows."""
+
+
+def _go_on(state: State, batch: Sequence[Group | str], index: int) -> Replayed:
+    """In one transaction, which is undone where one of them raises _OtherHistoryError."""
+    with state.write() as writes:
+        for group in batch:
+            if isinstance(group, str):
+                return Replayed(index, group)
+            if group.first != index + 1:
+                return Replayed(index, f"the journal lacks the commands {index + 1} to {group.first - 1}")
+            index = _apply(writes, group)
+    return Replayed(index)
+
+
+def _go_on_one_by_one(state: State, batch: Sequence[Group | str], index: int) -> Replayed:
+    """As far as they belong to this history."""
+    for group in batch:
+        try:
+            index = _go_on(state, [group], index).index
+        except _OtherHistoryError:
+            break
+    return Replayed(index, "the journal does not go on from there")
 
 
 def _until_fault(groups: Iterator[Group]) -> Iterator[Group | str]:
     """The groups, and at last, in words, the fault that ends them."""
     try:
         yield from groups
-    except JournalError as error:
+    except (JournalError, OSError) as error:
         yield str(error)
 
 
 def _apply(writes: Tables, group: Group) -> int:
-    for raw in group.commands:
-        apply(writes, decode_command(raw))
+    try:
+        for raw in group.commands:
+            apply(writes, decode_command(raw))
+    except (msgspec.MsgspecError, RowError) as error:
+        raise _OtherHistoryError from error
     index = View(writes).applied().index
     if index != group.last:
         raise _OtherHistoryError

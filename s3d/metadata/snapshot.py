@@ -42,6 +42,10 @@ class SnapshotError(QuoinError):
     """The bytes are no snapshot that can be used."""
 
 
+class SnapshotUnreadError(SnapshotError):
+    """The disk does not give the bytes back."""
+
+
 class SnapshotForeignError(SnapshotError):
     """They are something else."""
 

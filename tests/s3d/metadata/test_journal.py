@@ -143,9 +143,9 @@ def test_commands_that_become_others_than_they_were_are_not_applied(tmp_path: Pa
     written(tmp_path / "other", Group(1, 1, (raw,)), Group(2, 3, (raw,)))
     state = State.open(tmp_path / "state", SIZE)
     replayed = replay(state, tmp_path / "other")
-    assert replayed == Replayed(0, "the journal does not go on from this snapshot")
+    assert replayed == Replayed(1, "the journal does not go on from there")
     with state.view() as view:
-        assert view.applied().index == 0
+        assert view.applied().index == 1
     state.close()
 
 
