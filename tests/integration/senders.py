@@ -64,7 +64,7 @@ class Senders:
         self.began_s = self.began_s or start_s
         due = int((start_s - self.began_s) * self.rate)
         for member in self.going:
-            with suppress(BlockingIOError):
+            with suppress(BlockingIOError, ConnectionError):  # of one that is refused the reply says why
                 while (left := min(due, member.size) - member.sent) > 0:
                     member.sent += member.connection.send(PIECE[:left] if left < len(PIECE) else PIECE)
             with suppress(BlockingIOError):

@@ -41,7 +41,7 @@ GROWTH_BYTES_CI = 48 << 20  # of a process, where a run is too short to tell a d
 LONG_S = 600
 WARM_S_MAX = 3_600.0
 FILES_MORE_MAX = 32  # of a process: connections that a moment needs
-AT_REST_S_MAX = 120.0
+AT_REST_S_MAX = 300.0
 MakeTally = Callable[..., Tally]
 
 
@@ -100,6 +100,7 @@ def test_what_is_overwritten_and_deleted_gives_its_room_back(tmp_path: Path, tal
             ) < WRITTEN_BYTES_MIN:
                 processes.look(int(past_s >= seconds.asked / 2))
                 time.sleep(0.5)
+            processes.look(1)  # a machine that stands still may come to its second half only now
         print(f"T-R6: {load}; {_written(store):,.0f} bytes written, {_disk(store):,} on the disk")
         assert not load.faults, load.faults[:5]
         wait_until(lambda: _at_rest(store), within_s=AT_REST_S_MAX, what="all that is condemned is deleted")

@@ -10,7 +10,7 @@ import pytest
 
 from bench.signing import Credentials
 from s3d.drill.model import Bodies
-from tests.integration.client import Client, Reply
+from tests.integration.client import PATIENCE_S, Client, Reply
 from tests.integration.cluster import Cluster
 from tests.integration.tally import Tally
 
@@ -27,7 +27,7 @@ MakeTally = Callable[..., Tally]
 def writers(shared_cluster: Cluster, administrator: Credentials) -> Iterator[list[Client]]:
     """Sixteen clients, in turn over the five gateways."""
     urls = shared_cluster.endpoints
-    found = [Client(urls[i % len(urls)], administrator) for i in range(WRITERS)]
+    found = [Client(urls[i % len(urls)], administrator, patience_s=PATIENCE_S) for i in range(WRITERS)]
     yield found
     for client in found:
         client.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from tests.integration.client import Client, credentials_of
+from tests.integration.client import PATIENCE_S, Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.semantics_asking import Wire
 from tests.integration.semantics_machine import Semantics
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 STEPS_AN_EXAMPLE = 60
 OPERATIONS_AN_EXAMPLE = 45  # at least: some steps find nothing to ask about
-BACK_WITHIN_S = 60.0
+BACK_WITHIN_S = 180.0
 MakeTally = Callable[..., Tally]
 
 
@@ -78,7 +78,8 @@ class Mortal(Semantics):
 
 
 def test_no_answer_is_another_while_shard_servers_die(mortal: Cluster, tally: MakeTally) -> None:
-    clients = [Client(endpoint, credentials_of(mortal)) for endpoint in mortal.endpoints]
+    keys = credentials_of(mortal)
+    clients = [Client(endpoint, keys, patience_s=PATIENCE_S) for endpoint in mortal.endpoints]
     Mortal.store = mortal
     try:
         rounds = tally("T-M4, killed", variable="QUOIN_TM4_KILLED_OPERATIONS", default=500)

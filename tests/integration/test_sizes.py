@@ -14,7 +14,7 @@ from bench.http1 import request_head
 from bench.processes import PeakMemory
 from bench.signing import STREAMING, chunked_body, chunked_length, encode_path, sign
 from s3d.drill.model import Bodies
-from tests.integration.client import Client, credentials_of
+from tests.integration.client import PATIENCE_S, Client, credentials_of
 from tests.integration.cluster import Cluster
 from tests.integration.tally import Tally, seed
 
@@ -81,11 +81,12 @@ def test_a_large_file_by_the_command_line(mortal: Cluster, tmp_path: Path):
 def test_many_uploads_at_once(mortal: Cluster):
     count, size = megabytes("QUOIN_UPLOADS", 16), megabytes("QUOIN_UPLOAD_MIB", 16) * MIB
     body, keys = BODIES.bytes_of(5, size), credentials_of(mortal)
-    with Client(mortal.endpoint(), keys) as client:
+    with Client(mortal.endpoint(), keys, patience_s=PATIENCE_S) as client:
         assert client.request("PUT", "/uploads").status == 200
 
     def upload(number: int) -> int:
-        with Client(mortal.endpoints[number % 5], keys, timeout_s=300.0) as client:
+        endpoint = mortal.endpoints[number % 5]
+        with Client(endpoint, keys, timeout_s=300.0, patience_s=PATIENCE_S) as client:
             return put_chunked(client, "uploads", str(number), body)
 
     with PeakMemory(mortal.pids()) as watch, ThreadPoolExecutor(count) as pool:
@@ -93,7 +94,7 @@ def test_many_uploads_at_once(mortal: Cluster):
     print(f"{count} uploads of {size // MIB} MiB: largest PSS {watch.peak.largest_pss_bytes / MIB:.0f} MiB")
     assert statuses == [200] * count
     assert watch.peak.largest_pss_bytes <= UPLOADS_PSS_MAX
-    with Client(mortal.endpoints[-1], keys) as client:
+    with Client(mortal.endpoints[-1], keys, patience_s=PATIENCE_S) as client:
         assert all(client.get("uploads", str(number)).body == body for number in range(0, count, 5))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.client import Client, credentials_of
+from tests.integration.client import PATIENCE_S, Client, credentials_of
 from tests.integration.cluster import Cluster
 from tests.integration.crowd import Crowd, Kind
 from tests.integration.forge import Forge, wire
@@ -30,7 +30,7 @@ BODIES = max(CONNECTIONS // 5, 1)
 DRIPS = max(CONNECTIONS // 50, 1)
 GROWTH_BYTES_MAX = 192 << 20  # the budget of buffers, and half of it for what allocators keep
 ALLOWED_S = {"idle": 15, "half a head": 15, "a dripping head": 15, "half a body": 30, "a dripping body": 30}
-ALL_ENDED_WITHIN_S = 200.0
+ALL_ENDED_WITHIN_S = 300.0
 READER_CUT_S = 60
 SETTINGS = "[gateway]\nconnections_max = 20000\nconnections_per_ip_max = 20000\n"
 
@@ -75,7 +75,8 @@ def seen(module_folder: Path) -> Iterator[Seen]:
 def _watch(store: Cluster) -> Seen:
     seen, number = Seen(), iter(range(10**9))
     crowd, readers = Crowd(store.endpoint(1)), Crowd(store.endpoint(2))
-    healthy = [Client(store.endpoint(node), credentials_of(store)) for node in (1, 2)]
+    keys = credentials_of(store)
+    healthy = [Client(store.endpoint(node), keys, patience_s=PATIENCE_S) for node in (1, 2)]
     gateway = store.gateway_pids(2)[0]
 
     def work(times: list[float]) -> None:
