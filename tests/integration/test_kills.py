@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ segment_bytes = 4194304
 """
 MOVING = 6
 OPERATIONS_BETWEEN = 25
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 PART_SIZE = 5 << 20
 MakeTally = Callable[..., Tally]
 
@@ -53,9 +54,10 @@ def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster,
     kills = tally("T-C4, kills", variable="QUOIN_TC4_KILLS", default=3)
     chance, ledger = random.Random(seed()), Model(Bodies(23))
     load = Load(store, ledger, bucket=BUCKET, clients=4, seed=chance.randrange(2**16))
+    ordered_us = 0
     with load, uploads(store):
         for number in kills.rounds():
-            order(store, "drain" if number % 2 == 0 else "add")
+            ordered_us = order(store, "drain" if number % 2 == 0 else "add")
             load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
             strike(store, chance)
             load.wait_for(OPERATIONS_BETWEEN, deadline_s=PATIENCE_S)
@@ -64,7 +66,7 @@ def test_whoever_dies_at_whatever_step_no_named_shard_is_deleted(store: Cluster,
     assert not load.faults, load.faults[:3]
     drained = kills.asked % 2
     wait_until(
-        lambda: is_at_rest(store) and not (drained and shards_on(store, MOVING)),
+        lambda: not (drained and shards_on(store, MOVING)) and is_at_rest(store, since_us=ordered_us),
         within_s=PATIENCE_S,
         what="all is mended, moved and swept",
     )
@@ -91,22 +93,25 @@ def strike(store: Cluster, chance: random.Random) -> None:
     )
 
 
-def order(store: Cluster, verb: str) -> None:
-    """Until a gateway has obeyed: the one that is asked may be dying."""
+def order(store: Cluster, verb: str) -> int:
+    """Until a gateway has obeyed: the one that is asked may be dying. When it was given, in us since 1970."""
+    now_us = time.time_ns() // 1_000
     wait_until(
         lambda: s3ctl(store, "node", verb, str(MOVING)).returncode == 0,
         within_s=PATIENCE_S,
         what=f"node {MOVING}: {verb}",
     )
+    return now_us
 
 
-def is_at_rest(store: Cluster) -> bool:
+def is_at_rest(store: Cluster, *, since_us: int) -> bool:
     """Nothing is degraded, condemned, or still to be moved away from a node that is drained."""
     with contextlib.suppress(OSError):
         moving = jobs(store).get("rebalance")  # None until a pass began
         return (
             moving is not None
             and moving["finished"]
+            and moving["started_us"] > since_us  # of the last order, not of one before
             and not any(
                 store.metric(f"quoin_{name}", node)
                 for name in ("degraded_blobs", "condemned")
