@@ -58,7 +58,7 @@ def start(checkout: Path, kind: str, variables: dict[str, str]) -> subprocess.Po
 
 def refusal(checkout: Path, path: Path) -> str:
     process = start(checkout, "runtime", {"PATH": str(path)})
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 2
     assert not (checkout / ".venv").exists()
     return said
@@ -89,7 +89,7 @@ def test_five_at_once_make_it_once(checkout: Path) -> None:
     assert Path(made).is_relative_to(checkout / ".venv")
     assert sum("making the runtime environment" in said for _, said in ended) == 1
     again = start(checkout, "runtime", variables)
-    assert again.communicate(timeout=30) == (f"{made}\n", "")
+    assert again.communicate(timeout=120) == (f"{made}\n", "")
     (checkout / "requirements.txt").write_text("# nothing new\n")
     other, _ = start(checkout, "runtime", variables).communicate(timeout=120)
     assert other.strip() not in ("", made)

@@ -38,7 +38,7 @@ def checkout(tmp_path: Path) -> Path:
 def said(checkout: Path, **variables: str) -> str:
     own = {"PATH": f"{checkout / 'path'}:/usr/bin:/bin", "INSTALLED": str(checkout / "installed")}
     done = subprocess.run(
-        [checkout / "bin/programs"], env=own | variables, capture_output=True, text=True, timeout=60
+        [checkout / "bin/programs"], env=own | variables, capture_output=True, text=True, timeout=180
     )
     assert (done.returncode, done.stdout) == (0, "")
     return done.stderr

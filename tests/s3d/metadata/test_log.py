@@ -174,7 +174,7 @@ async def test_of_sixteen_processes_that_race_exactly_one_wins_each_round(tmp_pa
             assert writer.stdin is not None
             writer.stdin.write("go\n")
             writer.stdin.flush()
-        won = [json.loads(writer.communicate(timeout=120)[0]) for writer in writers]
+        won = [json.loads(writer.communicate(timeout=300)[0]) for writer in writers]
     finally:
         end(writers)
     assert [sum(column) for column in zip(*won, strict=True)] == [1] * RACES
@@ -184,7 +184,7 @@ def test_processes_that_make_the_same_new_state_at_once_agree(tmp_path: Path) ->
     writers = [run_writer(tmp_path / "new", "race", "0") for _ in range(WRITERS // 2)]
     try:
         for writer in writers:
-            out, _ = writer.communicate("go\n", timeout=60)
+            out, _ = writer.communicate("go\n", timeout=180)
             assert (writer.returncode, out.split()) == (0, ["ready", "[]"])
     finally:
         end(writers)

@@ -37,7 +37,7 @@ sys.exit(bad > 0)
 def live_once(folder: Path) -> int:
     """How a process ends that opens the store, with an index that it need not walk, and reads every shard."""
     command = [sys.executable, "-c", LIFE, str(folder), str(SHARDS)]
-    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=60).returncode
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=180).returncode
 
 
 @pytest.mark.parametrize("seed", range(3))

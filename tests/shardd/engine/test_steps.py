@@ -32,7 +32,7 @@ from tests.shardd.engine.shards import (
 
 ROUNDS = int(os.environ.get("QUOIN_TC4_ROUNDS", "0"))
 SAMPLE = 2  # of each kind of work
-ENDS_WITHIN_S = 60.0
+ENDS_WITHIN_S = 180.0
 # What changes a disk. `write` is left out: only what the process says goes that way.
 CALLS = (
     "pwrite64",

@@ -28,7 +28,7 @@ def test_a_child_is_heard_by_its_process_id(announcements: readiness.Announcemen
     with subprocess.Popen([sys.executable, "-c", program], env=environment) as child:
         with selectors.DefaultSelector() as selector:
             selector.register(announcements, selectors.EVENT_READ)
-            assert selector.select(10)
+            assert selector.select(60)
         assert announcements.take() == [child.pid]
     assert announcements.take() == []
 
