@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from s3d.ctl.__main__ import main
 from s3d.metadata import snapshot_files
 from s3d.metadata.journal import Group, Journal
 from s3d.metadata.log import LocalLog
+from s3d.metadata.machine import apply
 from s3d.metadata.state import State
 from shardd.contract.errors import ConfigurationError
 from shardd.transport.holds import hold_folder
@@ -69,12 +71,16 @@ async def live(config: Path, *keys: bytes) -> State:
 
 def keys_of(config: Path) -> set[bytes]:
     state = State.open(config.parent / "disk/metadata", SIZE)
+    found = keys_in(state)
+    state.close()
+    return found
+
+
+def keys_in(state: State) -> set[bytes]:
     with state.view() as view:
         bucket = view.bucket("races")
         assert bucket is not None
-        found = {key for key in (b"a", b"b", b"c") if view.current(bucket.incarnation, key)}
-    state.close()
-    return found
+        return {key for key in (b"a", b"b", b"c") if view.current(bucket.incarnation, key)}
 
 
 async def test_metadata_that_is_open_behind_a_link_is_not_replaced(config: Path, capsys: Output) -> None:
@@ -126,6 +132,47 @@ async def test_without_the_database_the_journal_has_all_of_it(config: Path, caps
     shutil.rmtree(config.parent / "disk/metadata")
     assert restore(config, "--newest") == 0  # the snapshot that the first one made has all of it as well
     assert keys_of(config) == {b"a", b"b", b"c"}
+
+
+async def test_a_salvage_without_all_nodes_leaves_what_a_second_one_begins_with(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (await live(config, b"a")).close()
+    begun: list[tuple[set[bytes], int]] = []
+    adds = iter(((b"b", False), (b"c", True)))
+
+    def salvager(*_: object, **__: object) -> Callable[[State, int], bool]:
+        def finish(state: State, made_us: int) -> bool:
+            begun.append((keys_in(state), made_us))
+            key, all_there = next(adds)
+            with state.write() as writes:
+                assert not apply(writes, put(key)).error
+            return all_there
+
+        return finish
+
+    monkeypatch.setattr(backup, "salvager", salvager)
+    assert restore(config, "--newest", "--salvage") == 0
+    assert keys_of(config) == {b"a", b"b"}
+    assert restore(config, "--newest", "--salvage") == 0
+    assert begun == [
+        ({b"a"}, 5),
+        ({b"a"}, 5),
+    ]  # with what the journal had, and since when shards may know more
+    shutil.rmtree(config.parent / "disk/metadata")
+    assert restore(config, "--newest") == 0
+    assert keys_of(config) == {b"a", b"c"}
+
+
+async def test_full_disks_of_all_nodes_keep_no_metadata_away(config: Path, capsys: Output) -> None:
+    (await live(config)).close()
+    snapshots = config.parent / "node/snapshots"
+    snapshots.rename(config.parent / "elsewhere")
+    snapshots.touch()  # so that nothing can be written there
+    [file] = (config.parent / "elsewhere").iterdir()
+    assert restore(config, str(file)) == 0
+    assert "no snapshot of this is kept" in capsys.readouterr().out
+    assert keys_of(config) == set()
 
 
 async def test_commands_of_a_newer_program_end_the_journal_and_take_nothing_along(
