@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from s3d.blobs.errors import NoRoomError, NotEnoughShardsError
+from s3d.blobs.writer import BlobWriter
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import MIB, ErasureConfig
 from shardd.contract.errors import UnreachableError
@@ -146,11 +147,7 @@ async def test_an_upload_that_loses_two_nodes_under_way_is_put_on_the_others(
     five: Store, size: int, dead: tuple[int, ...]
 ) -> None:
     body = random.Random(size).randbytes(size)
-    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=size, digests=None)
-    await writer.write(body[: 5 * MIB])
-    await puts(five, 5)
-    for number in dead:
-        five.nodes[NodeId(number)].dead = True
+    writer = await begun(five, body, dead=dead)
     await writer.write(body[5 * MIB :])
     stored = await writer.finish(b"identity")
     assert stored.degraded and {node for node, _ in stored.row.shards} == set(five.nodes) - set(dead)
@@ -164,11 +161,7 @@ async def test_when_those_that_are_to_take_over_fail_too_it_is_too_few(
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = random.Random(2).randbytes(7 * MIB)
-    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=len(body), digests=None)
-    await writer.write(body[: 5 * MIB])
-    await puts(five, 5)
-    for number in (2, 4):
-        five.nodes[NodeId(number)].dead = True
+    writer = await begun(five, body, dead=(2, 4))
     put = FakeNode.put
 
     async def refuse_first(
@@ -190,11 +183,7 @@ async def test_what_is_not_put_elsewhere_in_time_is_refused_and_leaves_only_what
     five: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = random.Random(3).randbytes(7 * MIB)
-    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=len(body), digests=None)
-    await writer.write(body[: 5 * MIB])
-    await puts(five, 5)
-    for number in (2, 4):
-        five.nodes[NodeId(number)].dead = True
+    writer = await begun(five, body, dead=(2, 4))
     put, again = FakeNode.put, asyncio.Event()
 
     async def take_for_ever(
@@ -206,7 +195,7 @@ async def test_what_is_not_put_elsewhere_in_time_is_refused_and_leaves_only_what
             await asyncio.Event().wait()
 
     monkeypatch.setattr(FakeNode, "put", take_for_ever)
-    monkeypatch.setattr("s3d.blobs.writer.REPLACED_WITHIN_S", 0.3)
+    monkeypatch.setattr("s3d.blobs.writer.REPLACED_WITHIN_S", 2.0)
     await writer.write(body[5 * MIB :])
     with pytest.raises(NotEnoughShardsError, match="in time"):
         async with asyncio.timeout(30):
@@ -282,9 +271,19 @@ async def test_the_end_waits_for_what_was_sent_before(five: Store) -> None:
     await writer.abandon()
 
 
+async def begun(five: Store, body: bytes, *, dead: Sequence[int]) -> BlobWriter:
+    """A writer of `body` that has taken 5 MiB of it, of which each node has its part, when these nodes die."""
+    writer = five.blobs.writer(KEY, blob=new_blob_id(1), size=len(body), digests=None)
+    await writer.write(body[: 5 * MIB])
+    await puts(five, 5)
+    for number in dead:
+        five.nodes[NodeId(number)].dead = True
+    return writer
+
+
 async def puts(five: Store, count: int) -> None:
     """Wait until so many puts have reached their nodes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while sum(node.puts for node in five.nodes.values()) < count:
             await asyncio.sleep(0)
 

@@ -116,7 +116,7 @@ def header(name: str, value: str | None) -> Callable[[Wire], Wire]:
 
 
 EXPIRES = f"Expires={NOW_S + 3_600}"
-EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
+BOTH_EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "another method": (lambda w: replace(w, method="GET"), MISMATCH),
     "another key": (edit("some/key", "some/kez"), MISMATCH),
     "another bucket": (edit("/bucket/", "/bucker/"), MISMATCH),
@@ -125,10 +125,17 @@ EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "no version": (edit("versionId=v1&", ""), MISMATCH),
     "a sub-resource more": (edit("?", "?acl&"), MISMATCH),
     "an override more": (edit("?", "?response-expires=0&"), MISMATCH),
-    "another override": (edit("a%2Fb", "a%2Fc"), MISMATCH),
-    "an unsigned parameter": (edit("?", "?list-type=2&"), DENIED),
     "a name in another case": (edit("?", "?ACL&"), DENIED),
     "a parameter of nobody": (edit("?", "?x-id=PutObject&"), DENIED),
+    "an empty x-amz header more": (header("x-amz-tagging", ""), MISMATCH),
+    "a token of nobody": (header("x-amz-security-token", "t"), MISMATCH),
+    "a mark of version 4 too": (edit("?", "?X-Amz-Signature=0&"), "InvalidArgument"),
+    "unsigned chunks": (header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), DENIED),
+    "a payload unsigned by name": (header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), MISMATCH),
+}
+EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = BOTH_EDITS | {
+    "another override": (edit("a%2Fb", "a%2Fc"), MISMATCH),
+    "an unsigned parameter": (edit("?", "?list-type=2&"), DENIED),
     "a parameter of version 4": (edit("?", "?X-Amz-Security-Token=t&"), DENIED),
     "an x-amz parameter more": (edit("?", "?x-amz-tagging=a&"), DENIED),
     "an x-amz parameter more, and its header": (
@@ -137,13 +144,11 @@ EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     ),
     "another x-amz parameter": (edit("x-amz-acl=private", "x-amz-acl=public-read"), DENIED),
     "an x-amz header more": (header("x-amz-tagging", "a"), MISMATCH),
-    "an empty x-amz header more": (header("x-amz-tagging", ""), MISMATCH),
     "another x-amz header": (header("x-amz-acl", "public-read"), DENIED),
     "an x-amz header less": (header("x-amz-acl", None), DENIED),
     "another content type": (header("Content-Type", "text/html"), DENIED),
     "no content type": (header("Content-Type", None), DENIED),
     "no MD5": (header("Content-MD5", None), DENIED),
-    "a token of nobody": (header("x-amz-security-token", "t"), MISMATCH),
     "a longer life": (edit(EXPIRES, f"Expires={NOW_S + 3_601}"), MISMATCH),
     "no life": (edit(f"&{EXPIRES}", ""), DENIED),
     "an empty life": (edit(EXPIRES, "Expires="), DENIED),
@@ -163,9 +168,6 @@ EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "nobody's key id": (edit(ACCESS_KEY, "AKNOBODY"), "InvalidAccessKeyId"),
     "a parameter twice": (edit("?", "?versionId=v1&"), "InvalidArgument"),
     "a header's signature too": (header("Authorization", f"AWS {ACCESS_KEY}:sig"), "InvalidArgument"),
-    "a mark of version 4 too": (edit("?", "?X-Amz-Signature=0&"), "InvalidArgument"),
-    "unsigned chunks": (header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), DENIED),
-    "a payload unsigned by name": (header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), MISMATCH),
 }  # fmt: skip
 
 
@@ -217,32 +219,20 @@ def test_signatures_are_not_shown() -> None:
 
 
 DATE = formatdate(NOW_S, usegmt=True)
-HEADER_EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
-    "another method": (lambda w: replace(w, method="GET"), MISMATCH),
-    "another key": (edit("some/key", "some/kez"), MISMATCH),
-    "another bucket": (edit("/bucket/", "/bucker/"), MISMATCH),
-    "another spelling of the key": (edit("some/key", "some%2Fkey"), MISMATCH),
-    "another version": (edit("versionId=v1", "versionId=v2"), MISMATCH),
-    "no version": (edit("versionId=v1&", ""), MISMATCH),
+HEADER_EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = BOTH_EDITS | {
     "the version in a value": (lambda w: replace(w, target=FOLDED), DENIED),
-    "a sub-resource more": (edit("?", "?acl&"), MISMATCH),
     "a sub-resource of today": (edit("?", "?attributes&"), DENIED),
-    "an override more": (edit("?", "?response-expires=0&"), MISMATCH),
     "a listing's argument": (edit("?", "?prefix=secret&"), DENIED),
     "a listing of version 2": (edit("?", "?list-type=2&"), DENIED),
-    "a name in another case": (edit("?", "?ACL&"), DENIED),
-    "a parameter of nobody": (edit("?", "?x-id=PutObject&"), DENIED),
     "an end of life": (edit("?", f"?Expires={NOW_S + 60}&"), DENIED),
     "a header's value in the query": (edit("?", "?x-amz-acl=private&"), DENIED),
     "an x-amz header more": (header("x-amz-copy-source", "a/b"), MISMATCH),
-    "an empty x-amz header more": (header("x-amz-tagging", ""), MISMATCH),
     "another x-amz header": (header("x-amz-acl", "public-read"), MISMATCH),
     "an x-amz header less": (header("x-amz-acl", None), MISMATCH),
     "another content type": (header("Content-Type", "text/html"), MISMATCH),
     "no content type": (header("Content-Type", None), MISMATCH),
     "another MD5": (header("Content-MD5", "other"), MISMATCH),
     "no MD5": (header("Content-MD5", None), MISMATCH),
-    "a token of nobody": (header("x-amz-security-token", "t"), MISMATCH),
     "another date": (header("Date", formatdate(NOW_S + 1, usegmt=True)), MISMATCH),
     "another spelling of the date": (header("Date", DATE.replace("GMT", "+0000")), MISMATCH),
     "no date": (header("Date", None), DENIED),
@@ -258,9 +248,6 @@ HEADER_EDITS: dict[str, tuple[Callable[[Wire], Wire], str]] = {
     "another's key id": (lambda w: authorized(w, ACCESS_KEY, "AKOTHER"), MISMATCH),
     "nobody's key id": (lambda w: authorized(w, ACCESS_KEY, "AKNOBODY"), "InvalidAccessKeyId"),
     "a presigned signature too": (edit("?", "?Signature=a&"), "InvalidArgument"),
-    "a mark of version 4 too": (edit("?", "?X-Amz-Signature=0&"), "InvalidArgument"),
-    "a payload unsigned by name": (header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), MISMATCH),
-    "unsigned chunks": (header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), DENIED),
 }  # fmt: skip
 
 # What is signed reads the same: the value is written decoded, and version v1 comes behind the type a/b.
