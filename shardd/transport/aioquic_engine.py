@@ -70,7 +70,7 @@ class _Connection:
             if type(event) is events.StreamDataReceived:
                 sink.stream_received(event.stream_id, event.data, end=event.end_stream)
             else:
-                _deliver_rare(event, sink)
+                engine.deliver_rare(events, event, sink)
 
     def outgoing(self, now_s: float) -> list[tuple[bytes, Address]]:
         return list(self._quic.datagrams_to_send(now_s))
@@ -105,20 +105,6 @@ class _Connection:
 
     def close(self, reason: str) -> None:
         self._quic.close(error_code=engine.REFUSED if reason else 0, reason_phrase=reason)
-
-
-def _deliver_rare(event: Any, sink: engine.Sink) -> None:
-    match event:
-        case events.HandshakeCompleted():
-            sink.connected()
-        case events.StreamReset(stream_id=stream) | events.StopSendingReceived(stream_id=stream):
-            sink.stream_refused(stream)
-        case events.ConnectionIdIssued(connection_id=connection_id):
-            sink.id_issued(connection_id)
-        case events.ConnectionIdRetired(connection_id=connection_id):
-            sink.id_retired(connection_id)
-        case events.ConnectionTerminated(error_code=code, reason_phrase=reason):
-            sink.terminated(f"{reason or 'closed'} (code {code:#x})")
 
 
 def _configuration(settings: engine.EngineSettings, *, is_client: bool) -> QuicConfiguration:

@@ -4,7 +4,7 @@ Two homes implement it, qh3_engine.py and aioquic_engine.py, and one contract su
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from shardd.contract.blobs import NodeId
 from shardd.transport.native import Address
@@ -119,3 +119,18 @@ class Engine(Protocol):
 
     def retry_packet(self, *, version: int, to_id: bytes, arrival: Arrival, token: bytes) -> bytes:
         """A Retry (RFC 9000, 17.2.5) that asks the client with id `to_id` to come again with `token`."""
+
+
+def deliver_rare(events: Any, event: Any, sink: Sink) -> None:
+    """Tells `sink` of an event that is no data of a stream. `events`: the library's; both have these names."""
+    match event:
+        case events.HandshakeCompleted():
+            sink.connected()
+        case events.StreamReset(stream_id=stream) | events.StopSendingReceived(stream_id=stream):
+            sink.stream_refused(stream)
+        case events.ConnectionIdIssued(connection_id=connection_id):
+            sink.id_issued(connection_id)
+        case events.ConnectionIdRetired(connection_id=connection_id):
+            sink.id_retired(connection_id)
+        case events.ConnectionTerminated(error_code=code, reason_phrase=reason):
+            sink.terminated(f"{reason or 'closed'} (code {code:#x})")

@@ -1,7 +1,6 @@
 """Owns the engine that qh3 drives; the only importer of qh3's QUIC."""
 
 import ssl
-from typing import Any
 
 from qh3._hazmat import Buffer
 from qh3.quic import events
@@ -126,7 +125,7 @@ class _Connection:
             else:
                 if type(event) is events.HandshakeCompleted:
                     self._quic.handshaken = True
-                _deliver_rare(event, sink)
+                engine.deliver_rare(events, event, sink)
         if self._quic.fault:
             sink.terminated(self._quic.fault)
 
@@ -166,20 +165,6 @@ class _Connection:
 
     def close(self, reason: str) -> None:
         self._quic.close(error_code=engine.REFUSED if reason else 0, reason_phrase=reason)
-
-
-def _deliver_rare(event: Any, sink: engine.Sink) -> None:
-    match event:
-        case events.HandshakeCompleted():
-            sink.connected()
-        case events.StreamReset(stream_id=stream) | events.StopSendingReceived(stream_id=stream):
-            sink.stream_refused(stream)
-        case events.ConnectionIdIssued(connection_id=connection_id):
-            sink.id_issued(connection_id)
-        case events.ConnectionIdRetired(connection_id=connection_id):
-            sink.id_retired(connection_id)
-        case events.ConnectionTerminated(error_code=code, reason_phrase=reason):
-            sink.terminated(f"{reason or 'closed'} (code {code:#x})")
 
 
 def _configuration(settings: engine.EngineSettings, *, is_client: bool) -> QuicConfiguration:
