@@ -4,9 +4,10 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
 
 from s3d.blobs.comparing import is_whole
 from s3d.metadata.commands import MarkDegraded
@@ -19,7 +20,7 @@ from s3d.placement.stripes import Layout
 from s3d.shards.client import ShardClient
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import NodeConfig, QuicConfig
-from shardd.contract.errors import ShardError
+from shardd.contract.errors import DeadlineError, ShardError, UnreachableError
 from shardd.contract.hello import PeerName, Role
 from shardd.contract.identity_files import file_stem
 from shardd.transport.tls import PeerIdentity
@@ -29,6 +30,8 @@ MAP_SIZE = 64 << 30
 ASKED_AT_ONCE = 32
 DELETES_MAX = 1_000
 DEADLINE_S = 10.0
+PATIENCE_S, PAUSE_S = 120.0, 0.5
+T = TypeVar("T")
 
 
 def s3ctl(store: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
@@ -88,7 +91,8 @@ def delete_late(store: Cluster, nodes: Sequence[int]) -> int:
         async with _clients(store, nodes) as clients:
             for node, shards in orders.items():
                 for at in range(0, len(shards), DELETES_MAX):
-                    await clients[node].delete(shards[at : at + DELETES_MAX], deadline_s=DEADLINE_S)
+                    some = shards[at : at + DELETES_MAX]
+                    await _answer(partial(clients[node].delete, some, deadline_s=DEADLINE_S))
 
     asyncio.run(send())
     return sum(map(len, orders.values()))
@@ -135,6 +139,16 @@ async def _clients(store: Cluster, nodes: Sequence[int]) -> AsyncIterator[dict[i
             await client.close()
 
 
+async def _answer(ask: Callable[[], Awaitable[T]]) -> T:
+    """The first one: a node that is late, or is just being started again, has not said that it lacks anything."""
+    late_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < late_s:
+        with suppress(DeadlineError, UnreachableError):
+            return await ask()
+        await asyncio.sleep(PAUSE_S)
+    return await ask()
+
+
 async def _missing(store: Cluster, rows: dict[bytes, BlobRow], nodes: Sequence[int]) -> list[str]:
     places = iter([(blob, shard) for blob, row in rows.items() for shard in range(len(row.shards))])
     faults: list[str] = []
@@ -144,7 +158,7 @@ async def _missing(store: Cluster, rows: dict[bytes, BlobRow], nodes: Sequence[i
             row = rows[blob]
             node, generation = row.shards[shard]
             try:
-                stat = await clients[node].stat(blob, shard, deadline_s=DEADLINE_S)
+                stat = await _answer(partial(clients[node].stat, blob, shard, deadline_s=DEADLINE_S))
             except (KeyError, ShardError) as fault:
                 faults.append(f"{blob.hex()} shard {shard} on node {node}: {fault!r}")
                 continue
