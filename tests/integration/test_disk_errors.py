@@ -5,7 +5,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_a_disk_that_fails_for_a_moment_loses_nothing(
     with working_on(mortal, ledger, chance) as load:
         for number in rounds.rounds():
             node, log = chance.choice(mortal.nodes), tmp_path / f"{number}"
+            restarted_if_fenced(mortal, node)
             kind = list(PASSING)[number % len(PASSING)]
             with injecting(mortal.shard_server_pid(node), *PASSING[kind], log=log):
                 wait_until(lambda log=log: first_injected_s(log), within_s=PATIENCE_S, what=kind)
@@ -71,7 +73,9 @@ def test_a_disk_that_refuses_for_ever_is_fenced(
     with working_on(mortal, ledger, chance) as load:
         for number in rounds.rounds():
             node, log = chance.choice(mortal.nodes), tmp_path / f"{number}"
-            with injecting(mortal.shard_server_pid(node), LASTING[number % len(LASTING)], log=log):
+            restarted_if_fenced(mortal, node)
+            fault = LASTING[number % len(LASTING)]
+            with not_started_again(mortal, node), injecting(mortal.shard_server_pid(node), fault, log=log):
                 began_s = wait_until(
                     lambda log=log: first_injected_s(log), within_s=PATIENCE_S, what="a fault"
                 )
@@ -103,15 +107,33 @@ def state_of(store: Cluster, node: int, *, by: int) -> str:
     return str(next(one["state"] for one in found if one["id"] == node))
 
 
+@contextmanager
+def not_started_again(store: Cluster, node: int) -> Iterator[None]:
+    """A shard server that ends stays away until the end of the block: every gateway has the time to see it."""
+    [launcher] = store.pids("s3d.daemon", node)
+    os.kill(launcher, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(launcher, signal.SIGCONT)
+
+
 def restarted_if_fenced(store: Cluster, node: int) -> None:
     """A fenced shard server takes writes again once it is started again; nothing else helps it."""
     others = [one for one in store.nodes if one != node]
-    if state_of(store, node, by=others[0]) == "failed":
-        os.kill(store.shard_server_pid(node), signal.SIGKILL)
-    for by in others:
-        wait_until(
-            lambda by=by: state_of(store, node, by=by) == "ok", within_s=PATIENCE_S, what=f"{node} is well"
-        )
+
+    def states() -> set[str]:
+        return {state_of(store, node, by=by) for by in others}
+
+    def is_well() -> bool:
+        if "failed" in states():  # or was a moment ago: another start harms nobody
+            for pid in store.pids("shardd.daemon", node):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: "failed" not in states(), within_s=PATIENCE_S, what=f"node {node} is gone")
+        return states() == {"ok"} and len(store.pids("shardd.daemon", node)) == 1
+
+    wait_until(is_well, within_s=PATIENCE_S, what=f"node {node} is well")
 
 
 def judge(store: Cluster, load: Load) -> None:
