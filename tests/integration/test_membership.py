@@ -183,10 +183,9 @@ def fill(store: Cluster, ledger: Model, count: int, *, prefix: str = "k") -> Non
 
 
 def ordered(store: Cluster, *words: str) -> int:
-    """An order of s3ctl that must be obeyed; when it was given, in microseconds since 1970."""
+    """An order of s3ctl, given until it is obeyed, as nodes may be late; when it was, in microseconds since 1970."""
     now_us = time.time_ns() // 1_000
-    done = s3ctl(store, *words)
-    assert done.returncode == 0, done.stderr
+    wait_until(lambda: s3ctl(store, *words).returncode == 0, within_s=WAIT_S_MAX, what=f"{words} is obeyed")
     return now_us
 
 
