@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s3d.drill.model import Bodies
-from tests.integration.client import Client, credentials_of
+from tests.integration.client import PATIENCE_S, Client, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.tally import Tally, seed
 
@@ -25,7 +27,7 @@ MIB = 1 << 20
 OBJECT_SIZE = 8 * MIB
 SMALL = 60  # objects of some KiB beside the large ones
 WITHIN_S = 600.0
-SCRUBBED_S = 120.0
+SCRUBBED_S = 300.0
 WIPED = 3
 SECTOR = 512
 FIRST_RECORD = 4_096
@@ -52,15 +54,17 @@ def test_a_wiped_node_is_whole_again_while_clients_read(store: Cluster, tally: M
     wanted = contents(rounds.asked)
     fill(store, wanted)
     undisturbed = Reader(store, wanted).over(3.0)
-    lives = incarnations(store)
     store.kill(WIPED)
     shutil.rmtree(store.folder / f"node-{WIPED}")
-    reader = Reader(store, wanted)
+    reader, wiped_us = Reader(store, wanted), time.time_ns() // 1_000
     store.start(WIPED)
     began_s = time.monotonic()
     with reader:
-        wait_until(lambda: incarnations(store)[WIPED] != lives[WIPED], within_s=60, what="a new life")
-        wait_until(lambda: is_reconciled(store, WIPED), within_s=WITHIN_S, what="the list was compared")
+        wait_until(
+            lambda: is_reconciled(store, WIPED, since_us=wiped_us),
+            within_s=WITHIN_S,
+            what="the list was compared",
+        )
         store.wait_healed(deadline_s=WITHIN_S)
         took_s = time.monotonic() - began_s
     stored_mb = sum(size_bytes for _, size_bytes in wanted.values()) / 1e6
@@ -83,8 +87,10 @@ def test_sectors_that_rot_on_two_nodes_are_found_by_scrub_and_mended(store: Clus
     chance = random.Random(seed())
     wanted = contents(48)
     fill(store, wanted)
+    store.wait_healed(deadline_s=SCRUBBED_S)  # what lacks a shard already survives less
     for number in sectors.rounds():
-        rot(store, node=1 + number % 2, chance=chance)
+        struck = partial(rot, store, node=1 + number % 2, chance=chance)
+        wait_until(struck, within_s=SCRUBBED_S, what="a sector rots")
         sectors.hold()
     wait_until(
         lambda: mended(store) > 0 and quarantined(store) == 0, within_s=SCRUBBED_S, what="it is mended"
@@ -96,7 +102,7 @@ def test_sectors_that_rot_on_two_nodes_are_found_by_scrub_and_mended(store: Clus
         within_s=SCRUBBED_S,
         what="two more passes",
     )
-    assert quarantined(store) == 0
+    wait_until(lambda: quarantined(store) == 0, within_s=SCRUBBED_S, what="what they found is mended as well")
     store.wait_healed(deadline_s=SCRUBBED_S)
     read_all(store, wanted)
     store.kill(4, 5)
@@ -107,7 +113,7 @@ class Reader:
     """One client that reads everything again and again, large objects first, and checks each byte."""
 
     def __init__(self, store: Cluster, wanted: Wanted) -> None:
-        self._client = Client(store.endpoint(1), credentials_of(store))
+        self._client = Client(store.endpoint(1), credentials_of(store), patience_s=PATIENCE_S)
         self._wanted = wanted
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read)
@@ -143,11 +149,11 @@ class Reader:
 
 def fill(store: Cluster, wanted: Wanted) -> None:
     """Stores everything, four at a time."""
-    with Client(store.endpoint(1), credentials_of(store)) as client:
+    with Client(store.endpoint(1), credentials_of(store), patience_s=PATIENCE_S) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200
 
     def put(entries: list[tuple[str, tuple[int, int]]]) -> None:
-        with Client(store.endpoint(2), credentials_of(store)) as client:
+        with Client(store.endpoint(2), credentials_of(store), patience_s=PATIENCE_S) as client:
             for key, content in entries:
                 assert client.put(BUCKET, key, BODIES.bytes_of(*content)).status == 200
 
@@ -158,40 +164,45 @@ def fill(store: Cluster, wanted: Wanted) -> None:
 
 def read_all(store: Cluster, wanted: Wanted) -> None:
     """Every object is what was written, through a node that is up."""
-    with Client(store.endpoint(store.up[0]), credentials_of(store)) as client:
+    with Client(store.endpoint(store.up[0]), credentials_of(store), patience_s=PATIENCE_S) as client:
         for key, content in wanted.items():
             reply = client.get(BUCKET, key)
             assert reply.status == 200 and reply.body == BODIES.bytes_of(*content), (key, reply.status)
 
 
-def status(store: Cluster) -> dict[str, object]:
+def status(store: Cluster) -> dict[str, Any]:
     """/-/admin/status of the first node."""
-    with Client(store.endpoint(1), credentials_of(store)) as client:
-        found: dict[str, object] = json.loads(client.request("GET", "/-/admin/status").body)
+    with Client(store.endpoint(1), credentials_of(store), patience_s=PATIENCE_S) as client:
+        found: dict[str, Any] = json.loads(client.request("GET", "/-/admin/status").body)
     return found
 
 
-def incarnations(store: Cluster) -> dict[int, str]:
-    """The life of each node's data folder that its gateways see."""
-    return {node["id"]: node["incarnation"] for node in status(store)["nodes"]}
+def nodes_of(store: Cluster) -> list[dict[str, Any]]:
+    """What the nodes say of themselves, once all do: one that is late looks as if it was down."""
+
+    def told() -> list[dict[str, Any]] | None:
+        found = status(store)["nodes"]
+        return found if all(node["up"] for node in found) else None
+
+    found: list[dict[str, Any]] = wait_until(told, within_s=WITHIN_S, what="all nodes say how they are")
+    return found
 
 
-def is_reconciled(store: Cluster, node: int) -> bool:
-    """Whether the pass over the node's new life is over: it began after the last one."""
+def is_reconciled(store: Cluster, node: int, *, since_us: int) -> bool:
+    """Whether a pass over the node is over that began behind this time."""
     jobs = {job["name"]: job for job in status(store)["jobs"]}
-    others = max(job["started_us"] for name, job in jobs.items() if name != f"reconcile/{node}")
-    mine = jobs[f"reconcile/{node}"]
-    return bool(mine["finished"] and mine["started_us"] > others)
+    job = jobs.get(f"reconcile/{node}")
+    return job is not None and job["finished"] and job["started_us"] > since_us
 
 
 def quarantined(store: Cluster) -> int:
     """Damaged records that all nodes keep aside."""
-    return sum(node["quarantined"] for node in status(store)["nodes"])
+    return sum(node["quarantined"] for node in nodes_of(store))
 
 
 def scrub_passes(store: Cluster) -> list[int]:
     """How often each node verified everything."""
-    return [node["scrub"]["passes"] for node in status(store)["nodes"]]
+    return [node["scrub"]["passes"] for node in nodes_of(store)]
 
 
 def mended(store: Cluster) -> float:
@@ -199,17 +210,23 @@ def mended(store: Cluster) -> float:
     return sum(store.metric("quoin_mended_shards_total", node) for node in store.nodes)
 
 
-def rot(store: Cluster, *, node: int, chance: random.Random) -> None:
-    """Zeroes, or turns round, a random sector of what a node has written."""
-    paths = sorted((store.folder / f"node-{node}").glob("**/*.segment"))
-    used = [(path, used_size(path)) for path in paths]
-    path, size = chance.choices(used, [size for _, size in used])[0]
-    at = chance.randrange(FIRST_RECORD, size) // SECTOR * SECTOR
-    with path.open("r+b", buffering=0) as file:
-        file.seek(at)
-        before = file.read(SECTOR)
-        file.seek(at)
-        file.write(bytes(SECTOR) if chance.random() < 0.5 else bytes(byte ^ 0xFF for byte in before))
+def rot(store: Cluster, *, node: int, chance: random.Random) -> bool:
+    """Zeroes, or turns round, a random sector of what a node has written; not where the segment was just compacted."""
+    try:
+        used = [
+            (path, used_size(path)) for path in sorted((store.folder / f"node-{node}").glob("**/*.segment"))
+        ]
+        used = [(path, size) for path, size in used if size > FIRST_RECORD]
+        path, size = chance.choices(used, [size for _, size in used])[0]
+        at = chance.randrange(FIRST_RECORD, size) // SECTOR * SECTOR
+        with path.open("r+b", buffering=0) as file:
+            file.seek(at)
+            before = file.read(SECTOR)
+            file.seek(at)
+            file.write(bytes(SECTOR) if chance.random() < 0.5 else bytes(byte ^ 0xFF for byte in before))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def used_size(path: Path) -> int:
