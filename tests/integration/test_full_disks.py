@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from s3d.drill.model import Bodies, Model
-from tests.integration.client import Client, Reply, credentials_of
-from tests.integration.cluster import Cluster, wait_until
+from tests.integration.client import PATIENCE_S, Client, Reply, credentials_of
+from tests.integration.cluster import ANSWER_WITHIN_S, Cluster, wait_until
 from tests.integration.tally import Tally
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 BUCKET = "full"
 DISK_BYTES = 160 << 20
 OBJECT_BYTES = 3 << 20
-NOTICED_S_MAX = 60.0
-RECOVERED_S_MAX = 180.0
+NOTICED_S_MAX = 180.0
+RECOVERED_S_MAX = 300.0
 ANSWER_S_MAX = 5.0
-SLACK_S = float(os.environ.get("QUOIN_TR1_SLACK_S", "20"))  # for a machine that does other things as well
+SLACK_S = float(os.environ.get("QUOIN_TR1_SLACK_S", "40"))  # for a machine that does other things as well
 SETTINGS = "[storage]\nsegment_bytes = 4194304\n[gateway]\ncondemned_grace_s = 1.0\nrepair_interval_s = 0.2\n"
 MakeTally = Callable[..., Tally]
 
@@ -53,7 +53,7 @@ def _mounted(image: Path, folder: Path) -> Callable[[], object]:
 
 def test_full_disks_refuse_and_recover(small: Cluster, tally: MakeTally):
     rounds, ledger = tally("T-R1", variable="QUOIN_TR1_ROUNDS", default=1), Model(Bodies(17))
-    with Client(small.endpoint(), credentials_of(small)) as client:
+    with Client(small.endpoint(), credentials_of(small), timeout_s=ANSWER_WITHIN_S) as client:
         assert client.request("PUT", f"/{BUCKET}").status == 200
         number = 0
         for turn in rounds.rounds():
@@ -79,7 +79,7 @@ def test_full_disks_refuse_and_recover(small: Cluster, tally: MakeTally):
 def test_deleting_makes_room_without_a_restart(small: Cluster):
     """Filled with objects until there is no room; then half of them go."""
     ledger, began = Model(Bodies(19)), 1 << 20
-    with Client(small.endpoint(), credentials_of(small)) as client:
+    with Client(small.endpoint(), credentials_of(small), timeout_s=ANSWER_WITHIN_S) as client:
         number = began
         while (reply := _put(client, ledger, number)).status == 200:
             number += 1
@@ -139,7 +139,7 @@ def _put(client: Client, ledger: Model, number: int, size_bytes: int = OBJECT_BY
 
 def _judge(store: Cluster, ledger: Model) -> None:
     """Everything acknowledged is read right: a full disk reads."""
-    with Client(store.endpoint(2), credentials_of(store)) as client:
+    with Client(store.endpoint(2), credentials_of(store), patience_s=PATIENCE_S) as client:
         for key in ledger.keys(""):
             reply = client.get(BUCKET, key)
             assert reply.status in (200, 404), reply

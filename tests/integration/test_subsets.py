@@ -3,12 +3,13 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import combinations, count, cycle
 
 import pytest
 
 from s3d.drill.model import Bodies, Model
-from tests.integration.client import Client, Reply, credentials_of
+from tests.integration.client import Client, NoReplyError, Reply, credentials_of
 from tests.integration.cluster import Cluster, wait_until
 from tests.integration.load import faults_of_store
 from tests.integration.tally import Tally
@@ -17,8 +18,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 BUCKET = "subsets"
 SIZES = (0, 1, 4_096, 65_537, 196_608, 1_000_003, 3 * (1 << 20), 7 * (1 << 20) + 13)
-SLACK_S = float(os.environ.get("QUOIN_SUBSETS_SLACK_S", "30"))  # for a machine that does other things as well
+SLACK_S = float(os.environ.get("QUOIN_SUBSETS_SLACK_S", "90"))  # for a machine that does other things as well
 HEAL_S_MAX = 30.0 + SLACK_S
+WHOLE_S_MAX = 300.0  # a node that was slow is left alone for a minute at most
+ANSWER_S_MAX = 60.0
 REFUSAL_S_MAX = 5.0 + SLACK_S
 NUMBERS = count(1)
 MakeTally = Callable[..., Tally]
@@ -28,7 +31,7 @@ MakeTally = Callable[..., Tally]
 def whole(mortal: Cluster) -> None:
     """Every node runs and nothing is degraded when a test begins."""
     mortal.start_all()
-    mortal.wait_healed(deadline_s=HEAL_S_MAX)
+    mortal.wait_healed(deadline_s=WHOLE_S_MAX)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def test_any_two_nodes_may_die(mortal: Cluster, ledger: Model, tally: MakeTally)
     pairs = tally("Ten subsets", variable="QUOIN_SUBSETS", default=10)
     slowest_s = 0.0
     for number, pair in zip(pairs.rounds(), cycle(combinations(mortal.nodes, 2)), strict=False):
-        mortal.wait_healed(deadline_s=HEAL_S_MAX)
+        mortal.wait_healed(deadline_s=WHOLE_S_MAX)
         mortal.kill(*pair)
         judge(mortal, ledger)
         with Client(mortal.endpoints[number % 3], credentials_of(mortal)) as client:
@@ -83,14 +86,18 @@ def test_three_nodes_down_refuse_in_time(mortal: Cluster, ledger: Model):
             with Client(mortal.endpoint(node), credentials_of(mortal)) as client:
                 refuses(lambda client=client: client.put(BUCKET, "refused", b"x" * 5_000))
                 refuses(lambda client=client: client.get(BUCKET, large))
+                wait_until(
+                    lambda node=node: mortal.get("/-/ready", node)[0] == 503,
+                    within_s=REFUSAL_S_MAX,
+                    what="it is not ready",
+                )
                 assert client.head(BUCKET, large).status == 200
                 listed = {key: etag.strip('"') for key, etag in client.list_keys(BUCKET).items()}
                 assert not ledger.judge_list(listed, "")
-                assert mortal.get("/-/ready", node)[0] == 503
                 assert mortal.get("/-/health", node)[0] == 200
     finally:
         mortal.start(*dead)
-    mortal.wait_healed(deadline_s=HEAL_S_MAX)
+    mortal.wait_healed(deadline_s=WHOLE_S_MAX)
     judge(mortal, ledger)
 
 
@@ -119,8 +126,14 @@ def write(client: Client, ledger: Model, prefix: str) -> None:
 
 def stored(client: Client, bucket: str, key: str, body: bytes) -> None:
     """Until it is acknowledged, as SDKs ask again on 503: two shards may have been on their way to the dead."""
+
+    def is_stored() -> bool:
+        with suppress(NoReplyError):
+            return client.put(bucket, key, body).status == 200
+        return False
+
     wait_until(
-        lambda: client.put(bucket, key, body).status == 200,
-        within_s=REFUSAL_S_MAX,
+        is_stored,
+        within_s=ANSWER_S_MAX,
         what=f"a PUT of {len(body)} bytes is acknowledged",
     )
