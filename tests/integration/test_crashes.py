@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -25,9 +25,9 @@ BUCKET = "crashes"
 SETTINGS = "[gateway]\ncondemned_grace_s = 5.0\nrepair_interval_s = 0.2\n"
 CLEANING = SETTINGS + "upload_life_s = 1.0\nreconcile_days = 0.00002\n"
 CLEAN_S_MAX = 240.0
-RETURN_S_MAX = 90.0
+RETURN_S_MAX = 180.0
 SERVING_S_MAX = 10.0
-SLACK_S = float(os.environ.get("QUOIN_TC3_SLACK_S", "30"))  # for a machine that does other things as well
+SLACK_S = float(os.environ.get("QUOIN_TC3_SLACK_S", "60"))  # for a machine that does other things as well
 OPERATIONS_BETWEEN = 10
 KILLS_A_LAUNCHER = 3
 MakeTally = Callable[..., Tally]
@@ -120,6 +120,8 @@ def test_a_gateway_is_killed_around_the_commit(mortal: Cluster, ledger: Model, t
     wait_until(
         lambda: not surplus(mortal), within_s=CLEAN_S_MAX, what="the nodes have what rows name, no more"
     )
+    mortal.wait_healed(deadline_s=CLEAN_S_MAX)  # one that is too many makes up for one that is lacking
+    wait_until(lambda: not surplus(mortal), within_s=CLEAN_S_MAX, what="it is so still")
     assert not faults_of_shards(mortal, mortal.nodes)
     judge(mortal, ledger)
 
@@ -160,11 +162,14 @@ def duration_s(client: Client, size: int) -> float:
 
 def asked(ask: Callable[[], Reply]) -> Reply:
     """The first answer that is not 503: a machine that does other things as well may have nodes that seem down."""
-    return wait_until(
-        lambda: reply if (reply := ask()).status in (200, 404) else None,
-        within_s=RETURN_S_MAX,
-        what="an answer",
-    )
+
+    def answer() -> Reply | None:
+        with suppress(NoReplyError):
+            reply = ask()
+            return reply if reply.status in (200, 404) else None
+        return None
+
+    return wait_until(answer, within_s=RETURN_S_MAX, what="an answer")
 
 
 def is_put(client: Client, key: str, body: bytes) -> bool:
