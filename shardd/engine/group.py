@@ -145,7 +145,7 @@ class Group:
     def _is_here(self, put: Put, key: bytes) -> bool:
         """Whether the same is here already. Raises StaleGenerationError and ShardConflictError."""
         earlier = self._puts.get((key, put.extent))
-        row = self._index.extent(key, put.extent)
+        row = self._index.sound_extent(key, put.extent)
         if row is not None and row.generation <= self._graves.get(key, -1):
             row = None  # deleted in this group
         here = earlier.generation if earlier else row.generation if row else -1

@@ -21,6 +21,7 @@ from shardd.engine.record import Origin
 from shardd.engine.rows import (
     ROWS_VERSION,
     SHARD_KEY_SIZE,
+    DamagedPageError,
     DamagedRowError,
     ExtentRow,
     SegmentRow,
@@ -39,6 +40,7 @@ VERIFY_SIZE_MAX = (
     64 << 20
 )  # the walk takes about 1 s for so much; bigger files have their row CRCs, and a trial
 READERS_MAX = 126
+DAMAGED_MAX = 1_000  # rows that are told apart
 CONDEMNED = "condemned"
 UNPROVEN = "unproven"  # opened without a walk, and no start has come to its end with it since
 LIVES = "lives"  # how many processes in a row opened it and did not close it
@@ -92,6 +94,7 @@ class Index:
         self._folder = folder
         self._losses = losses
         self.broken = False  # LMDB neither reads nor writes it any more: nothing helps but a new start
+        self._damaged: set[bytes] = set()
         self.totals = Totals()
         self.segments: dict[int, SegmentRow] = {}
         if not _is_sound(folder):
@@ -155,8 +158,40 @@ class Index:
             with self._environment.begin(db=self._extents) as transaction:
                 value = transaction.get(key + extent_suffix(extent))
         except _DAMAGES as fault:
-            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
+            raise DamagedPageError(f"a page of the index is damaged: {fault}") from fault
         return None if value is None else decode_extent(value)
+
+    def sound_extent(self, key: bytes, extent: int) -> ExtentRow | None:
+        """The row of one extent; None also where it is damaged, so that another may take its place.
+
+        Raises DamagedPageError.
+        """
+        try:
+            return self.extent(key, extent)
+        except DamagedPageError:
+            raise
+        except DamagedRowError:
+            self._pass_over(key + extent_suffix(extent))
+            return None
+
+    @property
+    def damaged(self) -> bool:
+        """Were rows passed over that fail their checksums?"""
+        return bool(self._damaged)
+
+    def _pass_over(self, place: bytes) -> None:
+        """The row at `place` is damaged: a loss, and the index is made anew at the next start."""
+        if place not in self._damaged and len(self._damaged) < DAMAGED_MAX:
+            self._damaged.add(place)
+            self.totals.losses += 1
+            self.condemn()
+
+    def _decoded(self, place: bytes, value: bytes) -> ExtentRow | None:
+        try:
+            return decode_extent(value)
+        except DamagedRowError:
+            self._pass_over(place)
+            return None
 
     def tombstone(self, key: bytes) -> TombstoneRow | None:
         """The deletion of the shard `key`. Raises DamagedRowError."""
@@ -167,17 +202,19 @@ class Index:
             with self._environment.begin(db=self._tombstones) as transaction:
                 value = transaction.get(key)
         except _DAMAGES as fault:
-            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
+            raise DamagedPageError(f"a page of the index is damaged: {fault}") from fault
         return None if value is None else decode_tombstone(value)
 
     def extents(self, key: bytes) -> dict[int, ExtentRow]:
-        """All extents of the shard `key`, in order. Raises DamagedRowError."""
+        """All extents of the shard `key` whose rows are sound, in order. Raises DamagedPageError."""
         newest, newer = (pending.extents.get(key, {}).copy() for pending in self._layers)
         try:
             with self._environment.begin(db=self._extents) as transaction:
-                stored = {extent_in(found): decode_extent(value) for found, value in _under(transaction, key)}
+                stored = {
+                    extent_in(place): self._decoded(place, value) for place, value in _under(transaction, key)
+                }
         except _DAMAGES as fault:
-            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
+            raise DamagedPageError(f"a page of the index is damaged: {fault}") from fault
         merged: dict[int, ExtentRow | None] = {**stored, **newer, **newest}
         return {extent: row for extent, row in sorted(merged.items()) if row is not None}
 
@@ -250,16 +287,21 @@ class Index:
             transaction.put(b"totals", msgspec.msgpack.encode(self.totals), db=self._facts)
 
     def walk(self, after: bytes = b"") -> Iterator[tuple[bytes, int, ExtentRow]]:
-        """(shard key, extent, row) of all flushed extents behind `after`, in order. Raises DamagedRowError."""
+        """(shard key, extent, row) of all flushed extents behind `after`, in order, whose rows are sound.
+
+        Raises DamagedPageError.
+        """
         try:
             with self._environment.begin(db=self._extents) as transaction:
                 cursor = transaction.cursor()
                 if not cursor.set_range(after + b"\xff" * 5 if after else b"\0"):
                     return
-                for found, value in cursor:
-                    yield found[:SHARD_KEY_SIZE], extent_in(found), decode_extent(value)
+                for place, value in cursor:
+                    row = self._decoded(place, value)
+                    if row is not None:
+                        yield place[:SHARD_KEY_SIZE], extent_in(place), row
         except _DAMAGES as fault:
-            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
+            raise DamagedPageError(f"a page of the index is damaged: {fault}") from fault
 
     def walk_tombstones(self) -> Iterator[tuple[bytes, TombstoneRow]]:
         """(shard key, row) of all flushed deletions. Raises DamagedRowError."""
@@ -268,7 +310,7 @@ class Index:
                 for key, value in transaction.cursor():
                     yield key, decode_tombstone(value)
         except _DAMAGES as fault:
-            raise DamagedRowError(f"a page of the index is damaged: {fault}") from fault
+            raise DamagedPageError(f"a page of the index is damaged: {fault}") from fault
 
     def condemn(self) -> None:
         """A row or a page of it is damaged: the next start makes the index anew from the segments."""

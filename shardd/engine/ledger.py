@@ -40,7 +40,7 @@ def _enter_extent(index: Index, record: Record, row: ExtentRow) -> None:
     if grave is not None and row.generation <= grave.generation:
         _hold_tombstone(index, key, grave, row.segment)
         return
-    old = index.extent(key, record.extent)
+    old = index.sound_extent(key, record.extent)
     if old is None:
         _gain(index, key, record.extent, row)
     elif _order(old) >= _order(row):

@@ -10,23 +10,26 @@ import contextlib
 import errno
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from shardd.contract.cluster import StorageConfig
 from shardd.engine import ledger
-from shardd.engine.filesystem import File
+from shardd.engine.filesystem import File, Filesystem
 from shardd.engine.index import PENDING_ROWS_MAX, Index
 from shardd.engine.journal import SPARE, SUFFIX, UNFINISHED, Journal
 from shardd.engine.record import (
     BLOCK_SIZE,
     DamagedFormatError,
+    Origin,
     TruncatedFormatError,
     UnsupportedFormatError,
     align,
     decode_segment_header,
     with_version,
 )
-from shardd.engine.rows import ExtentRow
+from shardd.engine.rows import DamagedRowError, ExtentRow
 from shardd.engine.segment import SCAN_WINDOW, Gap, Segment
 
 NUMBER_MAX = 1 << 56  # of a segment; leaves room for all that will ever follow
@@ -40,6 +43,32 @@ class _Tail(msgspec.Struct):
     end: int  # of the last valid record's commit
     proven_to: int  # synced up to here, as later records say
     gaps: list[Gap]
+
+
+def recovered(
+    folder: Path, origin: Origin, *, filesystem: Filesystem, limits: StorageConfig, losses: int
+) -> tuple[Journal, Index]:
+    """The store in `folder` as far as it is durable. An index with a damaged row is made anew; one so has `losses`.
+
+    Raises as `recover`.
+    """
+
+    def read() -> tuple[Journal, Index]:
+        return Journal(folder, origin, filesystem=filesystem, limits=limits), Index(
+            folder / "index", origin, losses=losses
+        )
+
+    journal, index = read()
+    with contextlib.suppress(DamagedRowError):
+        recover(journal, index)
+        if not index.damaged:
+            return journal, index
+    index.condemn()
+    index.close()
+    journal.close()
+    journal, index = read()
+    recover(journal, index)
+    return journal, index
 
 
 def recover(journal: Journal, index: Index) -> None:

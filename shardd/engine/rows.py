@@ -34,6 +34,10 @@ class DamagedRowError(QuoinError):
     """A row of the index fails its checksum: the index must be rebuilt from the segments."""
 
 
+class DamagedPageError(DamagedRowError):
+    """A page of the index is damaged: nobody knows what stood in it."""
+
+
 class ExtentRow(msgspec.Struct, frozen=True, gc=False):
     """Where the newest record of an extent is."""
 

@@ -40,7 +40,7 @@ from shardd.engine.index import PENDING_ROWS_MAX, Index
 from shardd.engine.journal import Journal
 from shardd.engine.listing import page
 from shardd.engine.record import FormatError, Header, metadata_in, unit_crcs_in
-from shardd.engine.recovery import recover
+from shardd.engine.recovery import recovered
 from shardd.engine.rows import SHARD_KEY_SIZE, DamagedRowError, ExtentRow, shard_key
 from shardd.engine.scrub import Scrubbed, scrub
 from shardd.engine.segment import Entry, Segment
@@ -93,9 +93,8 @@ class ShardStore:
             raise StorageFailedError(f"{folder} cannot be taken: {fault}") from fault
         try:
             origin = own_origin(filesystem, folder, cluster=cluster, node=node, chance=secrets.token_bytes)
-            journal = Journal(folder, origin, filesystem=filesystem, limits=limits)
-            index = Index(folder / "index", origin, losses=0 if is_new else secrets.randbits(32))
-            recover(journal, index)
+            losses = 0 if is_new else secrets.randbits(32)
+            journal, index = recovered(folder, origin, filesystem=filesystem, limits=limits, losses=losses)
             journal.keep_spare()
         except OSError as fault:
             lock.close()
