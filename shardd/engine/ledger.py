@@ -7,7 +7,7 @@ winner remembers the loser's segment as a holder until that segment is gone.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -100,17 +100,29 @@ def quarantine(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:
 def quarantine_gaps(index: Index, segment: int, gaps: Sequence[Gap]) -> int:
     """Quarantine the flushed rows that point into `gaps` of a segment; how many were not yet.
 
-    Rare, so the whole index may be walked for it. Raises DamagedRowError.
+    Where not even a header says which row that is, which is rare, the whole index is walked. Raises DamagedRowError.
     """
-    hit = [
-        (key, extent, row)
-        for key, extent, row in index.walk()
-        if row.segment == segment and any(gap.start <= row.offset < gap.stop for gap in gaps)
-    ]
+    hit = [*_named_by(gaps, index, segment)]
+    blind = [gap for gap in gaps if gap.header is None]
+    if blind:
+        hit += (
+            (key, extent, row)
+            for key, extent, row in index.walk()
+            if row.segment == segment and any(gap.start <= row.offset < gap.stop for gap in blind)
+        )
     for key, extent, row in hit:
         log.error("segment %d at %d is damaged: the record is quarantined", segment, row.offset)
         quarantine(index, key, extent, row)
     return sum(not row.quarantined for _, _, row in hit)
+
+
+def _named_by(gaps: Sequence[Gap], index: Index, segment: int) -> Iterator[tuple[bytes, int, ExtentRow]]:
+    """The rows of records whose headers are whole and the rest is not, where they are the newest of their extents."""
+    for header in (gap.header for gap in gaps if gap.header is not None):
+        key = shard_key(header.blob, header.shard)
+        row = index.sound_extent(key, header.extent)
+        if row is not None and (row.segment, row.offset) == (segment, header.offset):
+            yield key, header.extent, row
 
 
 def guarded(index: Index, row: TombstoneRow) -> bool:

@@ -82,10 +82,14 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gap(msgspec.Struct, frozen=True, gc=False):
-    """Bytes in which a record should begin and no valid one stands. `stop` is where the next one begins."""
+    """Bytes in which a record should begin and no valid one stands. `stop` is where the next one begins.
+
+    `header`: of the record that it is, where that much of it is whole.
+    """
 
     start: int
     stop: int
+    header: Header | None = None
 
 
 class WriteArea:
@@ -258,7 +262,7 @@ class Segment:
             return Found(check_body(window, header, at=at), header, window, at)
         except FormatError:
             stop = offset + header.size
-            return Gap(offset, align(stop, BLOCK_SIZE) if header.ends_commit else stop)
+            return Gap(offset, align(stop, BLOCK_SIZE) if header.ends_commit else stop, header)
 
     def _search(self, cursor: "_Cursor", offset: int) -> int:
         """The next offset at which a valid header stands in its own place, or the end."""
