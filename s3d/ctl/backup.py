@@ -106,9 +106,7 @@ def _restore(cluster: Cluster, path: Path, arguments: argparse.Namespace) -> Hea
         go_on_behind(state, last_given(cluster))
         forget_lives(state, now_us=time.time_ns() // 1_000)
         if arguments.salvage:
-            keep_snapshot(
-                cluster, state, made_us
-            )  # for a second run, with the nodes that are away from the first
+            keep_snapshot(cluster, state, made_us)  # for a second run, with the nodes that are away now
         if not arguments.salvage or salvager(cluster, arguments.config, lacking=lacking)(state, made_us):
             keep_snapshot(cluster, state)
         _tell_members(cluster, state)

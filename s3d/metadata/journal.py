@@ -85,6 +85,7 @@ class Journal:
         self._number = -1
         self._descriptor = -1
         self._refused = False  # the last frame was
+        self._last, self._frame = 0, b""
         self._lacks = (
             _begin(self._folder, applied + 1) - 1
         )  # a snapshot of an earlier command has a gap behind it
@@ -95,8 +96,8 @@ class Journal:
             number = group.first // COMMANDS_PER_FILE
             if number != self._number:
                 self._open(number)
-            frame = encode_group(group)
-            if os.write(self._descriptor, frame) != len(frame):
+            self._last, self._frame = group.last, encode_group(group)
+            if os.write(self._descriptor, self._frame) != len(self._frame):
                 raise OSError(f"{self._folder}: a frame was written in part")
             self._refused = False
         except OSError as error:
@@ -104,6 +105,17 @@ class Journal:
                 log.warning("the journal lacks commands from %d on: %s", group.first, error)
             self._refused, self._lacks = True, group.last
             self.close()
+
+    def withdraw(self, applied: int) -> None:
+        """Take the last frame back where it goes beyond command `applied`, at which the state stands now.
+
+        It was not committed, and who waits is told so: a restore must not do it. Raises OSError.
+        """
+        if self._last <= applied or self._descriptor < 0:
+            return
+        begin = os.fstat(self._descriptor).st_size - len(self._frame)
+        if begin > 0 and os.pread(self._descriptor, len(self._frame), begin) == self._frame:
+            os.ftruncate(self._descriptor, begin)
 
     def behind(self, index: int, applied: int) -> int | None:
         """About how many bytes the commands `index` + 1 to `applied` take; None where this process knows of a gap.

@@ -202,6 +202,7 @@ class LocalLog:
             for entry, result in zip(batch, results, strict=True):
                 entry.result = result
         except FAULTS:
+            self._take_back()
             for entry in batch:
                 self._commit_alone(entry)
         finally:
@@ -237,12 +238,22 @@ class LocalLog:
                 [result] = self._apply(writes, [entry])
             entry.result = result
         except (StateError, RowError) as error:
+            self._take_back()
             entry.result = error
         except FAULTS as error:
+            self._take_back()
             log.exception(
                 "a command was not applied: %s", ", ".join(type(c).__name__ for c in entry.commands)
             )
             entry.result = LogFailedError(f"the log met a fault of its own: {error!r}")
+
+    def _take_back(self) -> None:
+        """What the journal has of a commit that failed, in a turn of its own: nobody appends to it meanwhile."""
+        try:
+            with self._state.write() as writes:
+                self._journal.withdraw(View(writes).applied().index)
+        except (StateError, RowError, OSError) as error:
+            log.warning("the journal may have commands that were refused: %s", error)
 
     def _forget_dead_readers(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """The journal: the golden file, every byte flipped and every cut found, and what it gives back of a state."""
 
 import random
+import resource
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from s3d.metadata.journal import (
 )
 from s3d.metadata.log import LocalLog
 from s3d.metadata.restoring import Replayed, replay
-from s3d.metadata.state import State
+from s3d.metadata.state import State, StateError
 from tests.contract_suites.log import create, put
 from tests.integration.tally import seed
 from tests.s3d.metadata.machine.story import dump
@@ -204,3 +205,25 @@ def test_what_a_disk_refuses_is_told_once_and_lacks_until_a_snapshot_has_it(
     assert list(read_journal(tmp_path, 0)) == [Group(3, 3, (b"",))]
     assert Journal(tmp_path, 3).behind(1, 3) is None  # so says one that comes later, too
     made.close()
+
+
+async def test_what_a_full_disk_keeps_from_being_committed_is_not_done_by_a_restore(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "state", SIZE)
+    log = LocalLog(state)
+    await log.append([create()])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "state/data.mdb").stat().st_size, hard))
+        with pytest.raises(StateError):
+            for number in range(1_000):
+                await log.append([put(b"k%d" % number)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await log.close()
+    again = State.open(tmp_path / "again", SIZE)
+    with state.view() as view:
+        assert replay(again, tmp_path / "state") == Replayed(view.applied().index)
+        with again.view() as other:
+            assert dump(other.reads) == dump(view.reads)
+    for one in (state, again):
+        one.close()
