@@ -15,19 +15,22 @@ pytestmark = pytest.mark.cluster
 SETTINGS = "\n[metadata]\nsnapshot_interval_s = 1.0\nsnapshots_keep = 2\n"
 BUCKET = "bucket"
 EXIT_DAMAGED = 3
+PATIENCE_S = 180.0
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster.create(tmp_path, nodes=5, together=True, settings=SETTINGS) as made:
         made.start_all()
+        # A node that was slow would get its shards later, and others would keep some of them.
+        made.wait_healed(deadline_s=PATIENCE_S)
         made.client().create_bucket(Bucket=BUCKET)
         yield made
 
 
 def ctl(store: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
     command = [str(ROOT / "bin/s3ctl"), "-config", str(store.config), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment())
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment())
 
 
 def put(store: Cluster, *names: str) -> None:
@@ -60,7 +63,7 @@ def until_saved(store: Cluster) -> None:
         )
 
     begun = frozenset(seen)
-    wait_until(all_new, within_s=60, what="a new snapshot in each node's folder")
+    wait_until(all_new, within_s=PATIENCE_S, what="a new snapshot in each node's folder")
 
 
 def damage(store: Cluster, name: str) -> None:
@@ -79,7 +82,7 @@ def damage(store: Cluster, name: str) -> None:
 def refused_start(store: Cluster) -> str:
     """What a start says that ends because the metadata is damaged."""
     command = [str(store.program), "-config", str(store.config)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment())
     assert ended.returncode == EXIT_DAMAGED, ended.stderr
     return ended.stderr
 
@@ -97,11 +100,28 @@ def test_a_backup_comes_back(store: Cluster, tmp_path: Path) -> None:
     cut.write_bytes(file.read_bytes()[:-1])
     refused = ctl(store, "restore", str(cut))
     assert refused.returncode == 1 and "no end" in refused.stderr
+    metadata, older = store.folder / "data/metadata", store.folder / "older"
+    shutil.copytree(metadata, older)
     done = ctl(store, "restore", str(file))
     assert done.returncode == 0, done.stderr
     store.start_all()
     assert held(store) == {name: name.encode() * 1_000 for name in ("one", "two")}
     assert len(list((tmp_path / "data").glob("metadata.before-*"))) == 1
+    put(store, "four")
+    store.stop()
+    shutil.rmtree(metadata)
+    older.rename(metadata)  # as an image of the disk brings it back
+    assert "older copy of itself" in refused_start(store)
+    done = ctl(store, "restore", "--newest", "--salvage")
+    assert done.returncode == 0 and "is older than the snapshot" in done.stdout, done.stdout + done.stderr
+    store.start_all()
+    wanted = (
+        "one",
+        "two",
+        "three",
+        "four",
+    )  # the third is what the backup did not have, and its shards are there
+    assert held(store) == {name: name.encode() * 1_000 for name in wanted}
 
 
 def test_damaged_metadata_stops_the_store_and_the_newest_snapshot_restores_it(store: Cluster) -> None:
@@ -207,6 +227,7 @@ def test_the_shards_of_three_nodes_are_enough_and_what_two_have_is_told(store: C
     for name, body in wanted.items():
         store.client().put_object(Bucket=BUCKET, Key=name, Body=body)
     until_saved(store)
+    store.wait_healed(deadline_s=PATIENCE_S)
     store.stop()
     metadata, away = store.folder / "data/metadata", store.folder / "away"
     away.mkdir()
@@ -243,7 +264,7 @@ def test_a_backup_from_before_a_node_joined_says_so_and_comes_back_whole(
     store.stop()
     joined = store.extend()
     store.start(joined)
-    assert ctl(store, "node", "add", str(joined)).returncode == 0
+    join(store, joined)
     names = [f"object-{number}" for number in range(12)]
     put(store, *names)
     store.stop()
@@ -251,9 +272,17 @@ def test_a_backup_from_before_a_node_joined_says_so_and_comes_back_whole(
     assert done.returncode == 0, done.stderr
     assert f"node {joined} is no member in this metadata" in done.stdout
     store.start(joined)
-    assert ctl(store, "node", "add", str(joined)).returncode == 0
-    wait_until(lambda: store.metric("quoin_nodes_up") == joined, within_s=60, what="the node is up")
+    join(store, joined)
+    wait_until(lambda: store.metric("quoin_nodes_up") == joined, within_s=PATIENCE_S, what="the node is up")
     assert held(store) == {name: name.encode() * 1_000 for name in ("before", *names)}
+
+
+def join(store: Cluster, node: int) -> None:
+    wait_until(
+        lambda: ctl(store, "node", "add", str(node)).returncode == 0,
+        within_s=PATIENCE_S,
+        what=f"node {node} is taken in",
+    )
 
 
 def parts(store: Cluster, name: str) -> None:
@@ -272,14 +301,23 @@ def parts(store: Cluster, name: str) -> None:
     client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": made})
 
 
+def keep(snapshot: Path, folder: Path) -> bool:
+    """Whether it was still there."""
+    try:
+        (folder / snapshot.name).hardlink_to(snapshot)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def an_hour_of_everything(store: Cluster) -> dict[str, bytes]:
     """All kinds of changes behind the newest snapshot, which are acknowledged; the objects that there are then."""
     client: Any = store.client()
     put(store, "kept", "replaced", "doomed", "tagged")
     until_saved(store)
-    newest, kept_folder = snapshots(store, 1)[-1], store.folder / "kept"
+    kept_folder = store.folder / "kept"
     kept_folder.mkdir()
-    (kept_folder / newest.name).hardlink_to(newest)
+    wait_until(lambda: keep(snapshots(store, 1)[-1], kept_folder), within_s=PATIENCE_S, what="one is kept")
     client.put_object(Bucket=BUCKET, Key="replaced", Body=b"younger")
     client.put_object(Bucket=BUCKET, Key="younger", Body=b"young" * 100_000)
     client.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "kept"})
