@@ -17,7 +17,7 @@ from bench.signing import Credentials, encode_path, sign
 from tests.integration.cluster import Cluster
 
 RECEIVE_SIZE = 1 << 18
-PATIENCE_S, PAUSE_S = 60.0, 0.2
+PATIENCE_S, PAUSE_S = 120.0, 0.2
 # A gateway ends a connection that is idle for longer, maybe while the next request is on its way.
 IDLE_S_MAX = 10.0
 CODE = re.compile(rb"<Code>([^<]*)</Code>")
