@@ -100,28 +100,11 @@ def test_a_backup_comes_back(store: Cluster, tmp_path: Path) -> None:
     cut.write_bytes(file.read_bytes()[:-1])
     refused = ctl(store, "restore", str(cut))
     assert refused.returncode == 1 and "no end" in refused.stderr
-    metadata, older = store.folder / "data/metadata", store.folder / "older"
-    shutil.copytree(metadata, older)
     done = ctl(store, "restore", str(file))
     assert done.returncode == 0, done.stderr
     store.start_all()
     assert held(store) == {name: name.encode() * 1_000 for name in ("one", "two")}
     assert len(list((tmp_path / "data").glob("metadata.before-*"))) == 1
-    put(store, "four")
-    store.stop()
-    shutil.rmtree(metadata)
-    older.rename(metadata)  # as an image of the disk brings it back
-    assert "older copy of itself" in refused_start(store)
-    done = ctl(store, "restore", "--newest", "--salvage")
-    assert done.returncode == 0 and "is older than the snapshot" in done.stdout, done.stdout + done.stderr
-    store.start_all()
-    wanted = (
-        "one",
-        "two",
-        "three",
-        "four",
-    )  # the third is what the backup did not have, and its shards are there
-    assert held(store) == {name: name.encode() * 1_000 for name in wanted}
 
 
 def test_damaged_metadata_stops_the_store_and_the_newest_snapshot_restores_it(store: Cluster) -> None:
