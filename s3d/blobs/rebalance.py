@@ -38,7 +38,10 @@ PAGE_ROWS: Final = 128  # of the state: some ms between two awaits
 REST_TURNS: Final = 4  # times as long as a look at rows is left to requests before the next
 MOVED_AT_ONCE: Final = 8
 SAVED_EVERY_US: Final = 2_000_000  # so much is gone over again at most after a crash
-AGAIN_US: Final = 3_000_000  # after a pass that left something, for nodes that were down
+AGAIN_US: Final = 3_000_000  # after a pass that left something, for nodes that were down, at the soonest
+AGAIN_ROW_US: Final = (
+    50  # of rest for each blob, for as many passes as there are: to look at a row takes some 8 us
+)
 DRAINED_AGAIN_US: Final = 20_000_000  # uploads that began before a node was drained may yet end on it
 # A gateway that follows the members late commits uploads that a node took before it left: within a put's deadline,
 # the 45 s in which a writer replaces what other nodes failed, and the log's time.
@@ -88,7 +91,7 @@ def due(
 
 def _is_within(pause_us: int, job: JobRow, now_us: int) -> bool:
     """Was the pass at work so short a time ago? Not one of the future: the clock that it had was wrong."""
-    return 0 <= now_us - job.updated_us < pause_us
+    return 0 <= now_us - job.updated_us < max(pause_us, AGAIN_ROW_US * job.total)
 
 
 def _subject(members: Sequence[Member]) -> bytes:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from s3d.blobs import rebalance
 from s3d.blobs.lease import Lease
 from s3d.blobs.membership import Connection, Member, Membership
-from s3d.blobs.rebalance import AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer
+from s3d.blobs.rebalance import AGAIN_ROW_US, AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer
 from s3d.blobs.writer import StoredBlob
 from s3d.metadata import tables
 from s3d.metadata.commands import ImportNodes, NodeAddress, SetNodeState, StopJob
@@ -51,6 +51,16 @@ def begun(members: tuple[Member, ...]) -> JobRow:
 def test_members_that_never_changed_need_no_pass() -> None:
     assert due(None, FIRST, NOW_US) is None
     assert due(None, JOINED, NOW_US) == begun(JOINED)
+
+
+def test_what_waits_for_a_node_is_looked_for_more_rarely_the_more_blobs_there_are() -> None:
+    left = replace(begun(JOINED), total=10_000_000)
+    for job, members in (
+        (left, JOINED),
+        (replace(left, subject=begun(DRAINED).subject, finished=True), DRAINED),
+    ):
+        assert due(job, members, NOW_US + AGAIN_ROW_US * job.total - 1) is None
+        assert due(job, members, NOW_US + AGAIN_ROW_US * job.total) is not None
 
 
 def test_each_change_is_a_new_pass_from_the_first_blob_on() -> None:
