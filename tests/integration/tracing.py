@@ -1,12 +1,15 @@
 """Owns what strace does to a running process: calls that fail, come short, wait or kill, and which calls there were."""
 
+import os
 import re
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.integration.programs.program import find
 ATTACHED_WITHIN_S = 60.0
 DETACHED_WITHIN_S, DETACHED_FROM_DEAD_WITHIN_S = 30.0, 2.0
 ABSENT = "No such process"
+SAID_MAX = 1 << 20  # bytes, of what strace says about itself
 BEGUN = re.compile(r"^(\d+) +[\d.]+ (\w+)\(", re.MULTILINE)
 
 
@@ -46,26 +50,35 @@ def injecting(
     with say INJECTED.
     """
     calls = ",".join(sorted({*beside, *(fault.partition(":")[0] for fault in faults)}))
-    command = [str(find("strace")), "-f", "-qq", "-ttt", "-e", f"trace={calls}", "-o", str(log)]
+    command = [str(find("strace")), "-f", "--quiet=exit", "-ttt", "-e", f"trace={calls}", "-o", str(log)]
     for fault in faults:
         command += ["-e", f"inject={fault}"]
     victims = [pids] if isinstance(pids, int) else pids
     for pid in victims:
         command += ["-p", str(pid)]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
-    try:
-        wait_until(
-            lambda: all(map(_traced, victims)) or tracer.poll() is not None,
-            within_s=ATTACHED_WITHIN_S,
-            what="strace is attached",
-        )
-        if tracer.poll():
-            said = tracer.communicate()[1].decode()
-            if ABSENT not in said:
+    with tempfile.TemporaryFile() as file:
+        tracer = subprocess.Popen(command, stderr=file)
+        try:
+            said = wait_until(
+                lambda: _said(file, victims, is_over=tracer.poll() is not None),
+                within_s=ATTACHED_WITHIN_S,
+                what="strace is attached",
+            )
+            if tracer.poll() and ABSENT not in said:
                 pytest.skip(f"strace may not be used here: {said}")
-        yield
-    finally:
-        _end(tracer, victims)
+            yield
+        finally:
+            _end(tracer, victims)
+
+
+def _said(file: BinaryIO, victims: Sequence[int], *, is_over: bool) -> str:
+    """What the tracer said once it has come to all of them, or ended; nothing before.
+
+    The kernel names it as theirs a moment before it stops them: what they do in between it would not see.
+    """
+    said = os.pread(file.fileno(), SAID_MAX, 0).decode()
+    has_come = (f"Process {pid} attached" in said or f" {pid}): {ABSENT}" in said for pid in victims)
+    return (said or "nothing") if is_over or all(has_come) else ""
 
 
 def _end(tracer: subprocess.Popen[bytes], victims: Sequence[int]) -> None:
@@ -76,26 +89,10 @@ def _end(tracer: subprocess.Popen[bytes], victims: Sequence[int]) -> None:
     tracer.terminate()
     try:
         live = all(map(command_line, victims))
-        tracer.communicate(timeout=DETACHED_WITHIN_S if live else DETACHED_FROM_DEAD_WITHIN_S)
+        tracer.wait(DETACHED_WITHIN_S if live else DETACHED_FROM_DEAD_WITHIN_S)
     except subprocess.TimeoutExpired:
         tracer.kill()
-        tracer.communicate()
-
-
-def _traced(pid: int) -> bool:
-    """Whether the tracer came, to each thread; it did where the process came to its fault already, and is gone."""
-    try:
-        threads = [*Path(f"/proc/{pid}/task").iterdir()]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return all(map(_is_followed, threads))
-
-
-def _is_followed(thread: Path) -> bool:
-    try:
-        return "TracerPid:\t0" not in (thread / "status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+        tracer.wait()
 
 
 def first_injected_s(log: Path) -> float | None:
