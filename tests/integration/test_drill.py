@@ -78,6 +78,8 @@ async def launched(*words: str, **variables: str) -> asyncio.subprocess.Process:
         env=environment() | {"PYTHONPATH": str(ROOT)} | variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # Where the tests run in the background of a shell it is ignored, and who is started inherits that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     _launched.append(started)
     return started
