@@ -3,13 +3,16 @@
 import random
 import resource
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 
+from s3d.drill.load import Mix
 from s3d.drill.model import Bodies, Model
 from s3d.metadata.fields import OUTCOMES_WINDOW
 from shardd.contract.blobs import shard_length
@@ -21,7 +24,7 @@ from tests.integration.tally import Tally, seed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
-BUCKET = "churn"
+BUCKET, WARMING = "churn", "warming"
 SEGMENT_BYTES = 4 << 20
 SETTINGS = f"""
 [storage]
@@ -32,6 +35,7 @@ repair_interval_s = 0.2
 """
 SECONDS = 20
 CLIENTS = 4
+WARMERS, TINY = 16, Mix({"PUT": 1}, size_bits=(-1.0, 4.0))
 WRITTEN_BYTES_MIN = 120_000_000  # several times what lives at the end, however slow the machine
 DATA, SHARDS = 3, 5
 BLOCK = 4_096
@@ -47,29 +51,35 @@ MakeTally = Callable[..., Tally]
 
 @dataclass(slots=True)
 class Processes:
-    """The most memory (bytes) and files that each process had, in the first and the second half of a drill."""
+    """What memory (bytes) and how many files each process had at each look, in both halves of a drill."""
 
     pids: list[int]
-    halves: tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]] = field(
-        default_factory=lambda: ({}, {})
+    halves: tuple[dict[int, list[tuple[int, int]]], dict[int, list[tuple[int, int]]]] = field(
+        default_factory=lambda: (defaultdict(list), defaultdict(list))
     )
 
     def look(self, half: int) -> None:
         """Note how they are now."""
-        seen = self.halves[half]
         for pid in self.pids:
-            memory, files = seen.get(pid, (0, 0))
-            seen[pid] = (
-                max(memory, _resident_bytes(pid)),
-                max(files, len([*Path(f"/proc/{pid}/fd").iterdir()])),
-            )
+            self.halves[half][pid].append((_resident_bytes(pid), len([*Path(f"/proc/{pid}/fd").iterdir()])))
 
     def judge(self, *, allowed_bytes: int) -> None:
-        """Neither memory nor files of any process grew from the first half to the second."""
+        """Neither memory nor files of any process grew from the first half to the second.
+
+        Of memory the middle of what was seen: drift moves that, and one look at a moment with many requests does not.
+        """
         for pid in self.pids:
-            (memory, files), (more_memory, more_files) = (half[pid] for half in self.halves)
-            assert more_memory <= memory * GROWTH_MAX + allowed_bytes, (pid, memory, more_memory)
+            (before, files), (after, more_files) = (
+                (median(memory for memory, _ in half[pid]), max(files for _, files in half[pid]))
+                for half in self.halves
+            )
+            most = max(memory for half in self.halves for memory, _ in half[pid])
+            print(
+                f"T-R6: process {pid}: {before:,.0f} bytes, then {after:,.0f} ({after / before - 1:+.1%}), "
+                f"at most {most:,}; {files} files, then {more_files}"
+            )
             assert more_files <= files + FILES_MORE_MAX, (pid, files, more_files)
+            assert after <= before * GROWTH_MAX + allowed_bytes, (pid, before, after)
 
 
 def _resident_bytes(pid: int) -> int:
@@ -88,12 +98,10 @@ def test_what_is_overwritten_and_deleted_gives_its_room_back(tmp_path: Path, tal
         with Client(store.endpoint(), keys) as client:
             assert client.request("PUT", f"/{BUCKET}").status == 200
         load = Load(store, ledger, bucket=BUCKET, clients=CLIENTS, seed=chance.randrange(2**16))
+        if seconds.asked >= LONG_S:
+            _warm(store, seed=chance.randrange(2**16))
         processes = Processes(store.pids())
         with load:
-            if seconds.asked >= LONG_S:
-                wait_until(
-                    lambda: _is_warm(store), within_s=WARM_S_MAX, what="the state is as full as it gets"
-                )
             start_s = time.monotonic()
             while (past_s := time.monotonic() - start_s) < seconds.asked or _written(
                 store
@@ -112,10 +120,19 @@ def test_what_is_overwritten_and_deleted_gives_its_room_back(tmp_path: Path, tal
     seconds.held = seconds.asked
 
 
-def _is_warm(store: Cluster) -> bool:
+def _warm(store: Cluster, *, seed: int) -> None:
     """The state remembers so many outcomes of commands and no more: what it takes to fill that is no drift."""
-    with rows_of(store) as view:
-        return view.applied().index > OUTCOMES_WINDOW
+
+    def is_full() -> bool:
+        with rows_of(store) as view:
+            return view.applied().index > OUTCOMES_WINDOW
+
+    client = store.client()
+    client.create_bucket(Bucket=WARMING)
+    with Load(store, Model(Bodies(31)), bucket=WARMING, clients=WARMERS, seed=seed, mix=TINY):
+        wait_until(is_full, within_s=WARM_S_MAX, what="the state is as full as it gets")
+    keys = [{"Key": entry["Key"]} for entry in client.list_objects_v2(Bucket=WARMING)["Contents"]]
+    client.delete_objects(Bucket=WARMING, Delete={"Objects": keys})
 
 
 def _at_rest(store: Cluster) -> bool:
