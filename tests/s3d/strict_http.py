@@ -61,6 +61,8 @@ def _requests(data: bytes) -> Iterator[Strict]:
         body, whole, at = _body(data, at, fields, minor=minor)
         yield Strict(method.decode(), target.decode(), body, whole)
         options = [word.strip().lower() for word in b",".join(fields.get(b"connection", [])).split(b",")]
+        if b"transfer-encoding" in fields:  # the store takes nothing behind chunks
+            return
         if not whole or b"close" in options or (minor == b"0" and b"keep-alive" not in options):
             return
 

@@ -35,6 +35,18 @@ async def test_a_body_in_pieces_and_in_chunks() -> None:
         writer.close()
 
 
+async def test_a_trailer_is_no_header_of_the_next_request() -> None:
+    async def answer(message: Message) -> Reply:
+        await message.body.discard()
+        return Reply(body=(b"forged" if b"X-Of" in dict(message.raw_headers) else b"sound",))
+
+    async with talking(answer) as talk:
+        head = b"PUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        came = await talk.say(head + b"1\r\nx\r\n0\r\nX-Of: trailer\r\n\r\n" + HEAD % 1)
+        assert b"forged" not in came and came.count(b"sound") == 1
+        assert talk.seen == ["PUT /b"]
+
+
 async def test_a_compressed_body_is_not_inflated() -> None:
     async with talking(echo) as talk:
         reader, writer = await talk.client()
