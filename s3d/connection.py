@@ -258,6 +258,10 @@ class Connection(BaseProtocol):
         if left:
             keep = await body.discard() and keep
         self._body = None
+        if head.chunked:
+            self._parser = None
+            await self._linger()
+            return False
         if self._parser is not None:
             self._parser.message_consumed()  # not before its body came: only then does the parser count it
         self._unread = _NOT_LOOKED_AT
@@ -274,6 +278,8 @@ class Connection(BaseProtocol):
         """Let the reply arrive: a socket that is closed with bytes unread resets the client, which then loses it."""
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
         self.wait(Waiting.HEAD, REFUSED_LINGER_S)
         while self.transport is not None and not (self._ending or self._heard_all):
             self._wakeup = self._loop.create_future()

@@ -42,9 +42,10 @@ repair_interval_s = 0.2
 """
 BUCKET, PARTS = "steps", "steps-parts"
 MOVING = 6
+ASKED = 1  # the node whose gateway is told what to do behind
 PATIENCE_S = 300.0
 LIVES_MAX = 8  # runs that may live in a round before its steps are those that all of them come to
-ATTEMPTS_MAX = 40  # at finding who does what goes on behind: a sweep is one commit, and it takes two to tell
+ATTEMPTS_MAX = 40  # at finding who does what goes on behind: another may do it next
 SETTLED_S = 10.0
 COMMIT_BYTES_MIN = 8_192  # two pages; nothing else that a gateway writes to files at once is so much
 SIZES = (10, 5_000, 400_000)
@@ -240,6 +241,7 @@ class Job:
     prepare: Callable[[Drill], list[str]]
     begin: Callable[[Drill, list[str]], bool]
     is_left: Callable[[View, int], bool]
+    leads: Step = LEADS  # what the leader comes to where another is asked
 
 
 def make_keys(drill: Drill) -> list[str]:
@@ -256,7 +258,7 @@ def delete_at_once(drill: Drill, keys: list[str]) -> bool:
     order = f"<Delete>{named}</Delete>".encode()
     sent = [("content-md5", b64encode(md5(order, usedforsecurity=False).digest()).decode())]
     note = drill.ledger.settle
-    with drill.client(1) as client:
+    with drill.client(ASKED) as client:
         try:
             reply = client.request("POST", f"/{BUCKET}", query=[("delete", "")], headers=sent, body=order)
             assert reply.status == 200, reply
@@ -292,7 +294,7 @@ def moves_are_left(view: View, begun_us: int) -> bool:
 
 
 JOBS = {
-    "sweep": Job(make_keys, delete_at_once, lambda view, _: view.condemned_count() > 0),
+    "sweep": Job(make_keys, delete_at_once, lambda view, _: view.condemned_count() > 0, Step("fdatasync", 1)),
     "repair": Job(lambda _: [], doubt_shards, lambda view, _: view.degraded_count() > 0),
     "moves": Job(lambda _: [], change_members, moves_are_left),
 }
@@ -323,7 +325,8 @@ def carry_out(drill: Drill, job: Job, *, death: Step | None = None) -> list[Step
         )
         if was_struck:
             return []
-        if has_died or LEADS in steps:
+        is_asked = leader in drill.store.gateway_pids(ASKED)
+        if has_died or (LEADS if is_asked else job.leads) in steps:
             return steps
     raise AssertionError("it is always another gateway that does it")
 
