@@ -246,9 +246,8 @@ class Connection(BaseProtocol):
         # Who waits for leave to send and gets a final reply sends no body, or sends it all the same; botocore before
         # 1.44 reads its next reply on that connection as headers, even after a body of no bytes.
         unclear = body.expects_continue or (left and expects_continue)
-        last = self._ending or (self._heard_all and not self._messages)
         # The parser takes the last trailer of a body in chunks for a header of the request behind it.
-        last = last or head.chunked
+        last = self._ending or head.chunked or (self._heard_all and not self._messages)
         keep = not (head.should_close or last or self._parser is None or unclear)
         if reply.rest is None:
             await self._send(reply, method=head.method, keep=keep)

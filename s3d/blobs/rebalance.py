@@ -39,9 +39,7 @@ REST_TURNS: Final = 4  # times as long as a look at rows is left to requests bef
 MOVED_AT_ONCE: Final = 8
 SAVED_EVERY_US: Final = 2_000_000  # so much is gone over again at most after a crash
 AGAIN_US: Final = 3_000_000  # after a pass that left something, for nodes that were down, at the soonest
-AGAIN_ROW_US: Final = (
-    50  # of rest for each blob, for as many passes as there are: to look at a row takes some 8 us
-)
+AGAIN_ROW_US: Final = 50  # of rest for each blob, between passes; to look at its row takes some 8 us
 DRAINED_AGAIN_US: Final = 20_000_000  # uploads that began before a node was drained may yet end on it
 # A gateway that follows the members late commits uploads that a node took before it left: within a put's deadline,
 # the 45 s in which a writer replaces what other nodes failed, and the log's time.

@@ -134,9 +134,8 @@ class SnapshotKeeper:
         return behind_bytes is None or behind_bytes >= self._config.snapshot_journal_bytes
 
     def _save(self, now_us: int, rest: Callable[[], None]) -> None:
-        snapshot_files.prune(
-            self._folders, keep=self._config.snapshots_keep
-        )  # whoever was killed left room taken
+        # Before it, too: whoever was killed left room taken.
+        snapshot_files.prune(self._folders, keep=self._config.snapshots_keep)
         with self._states.view() as view:
             snapshot_files.save(view, self._folders, now_us=now_us, rest=rest)
         snapshot_files.prune(self._folders, keep=self._config.snapshots_keep)

@@ -141,9 +141,8 @@ class _Tee:
         if (file := self._files.pop(folder, None)) is None:
             return
         for step in (file.close, (folder / (self._name + UNFINISHED)).unlink):
-            with suppress(
-                OSError
-            ):  # the rest of a buffer is refused once more; what is finished has its name
+            # The rest of a buffer is refused once more; what is finished has its name.
+            with suppress(OSError):
                 step()
 
     def _need_one(self) -> None:
