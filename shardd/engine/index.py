@@ -1,12 +1,10 @@
-"""Owns the LMDB index and the rows in memory that are not in it yet; the only home of lmdb in shardd.
+"""Owns the LMDB index and the rows in memory that are not in it yet; never whether its file may be opened.
 
 The index is a cache of the segments. Changes gather in memory and go to LMDB in one synced transaction together with
 the checkpoint (how far each segment is in it), so that any earlier commit of it is a consistent past that replay
-brings up to date. A file that is not sound, or is another store's, is thrown away and made anew from the segments:
-lmdb.verify walks the pages before liblmdb maps them, because damaged pages would take the process down with them.
+brings up to date. A file that is not sound, or is another store's, is thrown away and made anew from the segments.
 """
 
-import contextlib
 import errno
 import logging
 import shutil
@@ -14,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
-import lmdb.verify
 import msgspec
 
+from shardd.engine import soundness
 from shardd.engine.record import Origin
 from shardd.engine.rows import (
     ROWS_VERSION,
@@ -36,17 +34,8 @@ from shardd.engine.rows import (
 
 MAP_SIZE_BYTES = 64 << 30  # of addresses, not of disk: the file is as big as its rows
 PENDING_ROWS_MAX = 32_768
-VERIFY_SIZE_MAX = (
-    64 << 20
-)  # the walk takes about 1 s for so much; bigger files have their row CRCs, and a trial
 READERS_MAX = 126
 DAMAGED_MAX = 1_000  # rows that are told apart
-CONDEMNED = "condemned"
-UNPROVEN = "unproven"  # opened without a walk, and no start has come to its end with it since
-LIVES = "lives"  # how many processes in a row opened it and did not close it
-LIVES_MAX = (
-    2  # as many may have been killed; where one more was, damaged pages are looked for, however long it takes
-)
 
 _DAMAGES = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError)
 
@@ -97,7 +86,7 @@ class Index:
         self._damaged: set[bytes] = set()
         self.totals = Totals()
         self.segments: dict[int, SegmentRow] = {}
-        if not _is_sound(folder):
+        if not soundness.may_be_opened(folder):
             shutil.rmtree(folder, ignore_errors=True)
         try:
             self._load(origin)
@@ -105,8 +94,7 @@ class Index:
             log.warning("the index in %s cannot be read (%s): it is rebuilt", folder, fault)
             shutil.rmtree(folder, ignore_errors=True)
             self._load(origin)
-        with contextlib.suppress(OSError):  # on a full disk it is not counted
-            (folder / LIVES).write_text(str(_lives(folder) + 1))
+        soundness.note_opened(folder)
 
     def _load(self, origin: Origin) -> None:
         # What is not in LMDB, the newest first, and what is going there: one attribute, so that a reader never sees
@@ -262,7 +250,7 @@ class Index:
 
     def vouch(self) -> None:
         """A start has come to its end with this index: it need not be made anew because nothing walked it."""
-        (self._folder / UNPROVEN).unlink(missing_ok=True)
+        soundness.vouch(self._folder)
 
     def _commit(self, rows: _Pending) -> None:
         with self._environment.begin(write=True) as transaction:
@@ -315,11 +303,11 @@ class Index:
     def condemn(self) -> None:
         """A row or a page of it is damaged: the next start makes the index anew from the segments."""
         log.error("the index in %s is damaged: it will be rebuilt at the next start", self._folder)
-        (self._folder / CONDEMNED).touch()
+        soundness.condemn(self._folder)
 
     def close(self) -> None:
         self._environment.close()
-        (self._folder / LIVES).unlink(missing_ok=True)
+        soundness.note_closed(self._folder)
 
 
 def _under(transaction: "lmdb.Transaction[bytes]", prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -330,42 +318,6 @@ def _under(transaction: "lmdb.Transaction[bytes]", prefix: bytes) -> Iterator[tu
         if not key.startswith(prefix):
             return
         yield key, value
-
-
-def _is_sound(folder: Path) -> bool:
-    data = folder / "data.mdb"
-    if (folder / CONDEMNED).exists():
-        return False
-    try:
-        if data.stat().st_size > VERIFY_SIZE_MAX and _lives(folder) < LIVES_MAX:
-            return _may_be_tried(folder)
-        problems = lmdb.verify.verify(str(folder))  # type: ignore[no-untyped-call]
-    except (OSError, lmdb.verify.VerifyError) as fault:
-        problems = [str(fault)] if data.exists() else []
-    if problems:
-        log.warning("the index in %s is damaged (%s): it is rebuilt", folder, problems[0])
-    else:
-        (folder / LIVES).unlink(missing_ok=True)
-    return not problems
-
-
-def _may_be_tried(folder: Path) -> bool:
-    """Whether an index too big to be walked may be used: not twice where the first start did not come to its end.
-
-    Damaged pages may have ended it, and would end every other.
-    """
-    if (folder / UNPROVEN).exists():
-        log.warning("a start with the index in %s did not come to its end: it is rebuilt", folder)
-        return False
-    (folder / UNPROVEN).touch()
-    return True
-
-
-def _lives(folder: Path) -> int:
-    try:
-        return int((folder / LIVES).read_text())
-    except (OSError, ValueError):
-        return 0
 
 
 def _errno_of(fault: lmdb.Error) -> tuple[int, str]:

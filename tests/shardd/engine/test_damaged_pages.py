@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from shardd.engine.index import LIVES, LIVES_MAX
+from shardd.engine.soundness import LIVES, LIVES_MAX
 from tests.integration.cluster import ROOT
 from tests.shardd.engine.shards import commit, open_store, put
 
@@ -20,9 +20,9 @@ LIFE = """
 import sys
 from pathlib import Path
 from shardd.contract.errors import ShardError
-from shardd.engine import index
+from shardd.engine import soundness
 from tests.shardd.engine.shards import open_store, read_all
-index.VERIFY_SIZE_MAX = 0
+soundness.VERIFY_SIZE_MAX = 0
 store, bad = open_store(Path(sys.argv[1]), segment_bytes=16 << 20), 0
 for number in range(int(sys.argv[2])):
     try:

@@ -9,8 +9,8 @@ from typing import Any
 import lmdb
 import pytest
 
-from shardd.engine import index as module
-from shardd.engine.index import UNPROVEN, Index, _Pending
+from shardd.engine import soundness
+from shardd.engine.index import Index, _Pending
 from shardd.engine.record import Origin
 from shardd.engine.rows import ExtentRow, shard_key
 from tests.shardd.engine.shards import CLUSTER, NODE, blob
@@ -118,9 +118,9 @@ def test_an_index_that_nobody_walked_is_used_again_only_after_a_whole_start(
     first.segment(5).scanned_to = 4_096
     first.flush()
     first.close()
-    monkeypatch.setattr(module, "VERIFY_SIZE_MAX", 0)
+    monkeypatch.setattr(soundness, "VERIFY_SIZE_MAX", 0)
     second = Index(tmp_path, ORIGIN)
-    assert second.segments.keys() == {5} and (tmp_path / UNPROVEN).exists()
+    assert second.segments.keys() == {5} and (tmp_path / soundness.UNPROVEN).exists()
     if finished:
         second.vouch()
     second.close()

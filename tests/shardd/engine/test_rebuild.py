@@ -10,7 +10,8 @@ import pytest
 
 from shardd.contract.errors import ShardCorruptError, StorageFailedError
 from shardd.contract.messages import Page, Stat
-from shardd.engine.index import UNPROVEN, Index
+from shardd.engine.index import Index
+from shardd.engine.soundness import UNPROVEN
 from shardd.engine.store import Delete, ShardStore
 from tests.shardd.engine.shards import NOW_US, blob, commit, compact, content, open_store, put, read_all
 
@@ -128,7 +129,7 @@ def test_whatever_befalls_the_index_the_store_is_the_same(
 def test_a_start_vouches_for_an_index_that_is_too_big_to_walk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shardd.engine.index.VERIFY_SIZE_MAX", 0)
+    monkeypatch.setattr("shardd.engine.soundness.VERIFY_SIZE_MAX", 0)
     for number in range(3):
         store = open_store(tmp_path)
         commit(store, put(number, b"data"))
