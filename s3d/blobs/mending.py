@@ -25,6 +25,14 @@ RENEWED_S = 1.0  # how often the lease is, while the pace has a blob wait
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Where shards can be put now: `writable` nodes take them, `full` ones answer and have no room for any."""
+
+    writable: Collection[NodeId]
+    full: Collection[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
 class Mending:
     """What to do for one blob: the node that each shard in `moves` is to be put on, and the row it was planned on.
 
@@ -49,17 +57,19 @@ def plan(
     *,
     suspects: Collection[int],
     ring: Ring,
-    writable: Collection[NodeId],
+    room: Room,
 ) -> Mending | None:
-    """How to mend a blob on the nodes that are `writable` now; None where that would change nothing.
+    """How to mend a blob on the nodes that are writable now; None where that would change nothing.
 
-    Suspects are put again where they are. Missing and doubled shards go to nodes of their own: to those that are
-    writable first, among them to zones that have fewest of the blob, then in the blob's order. Nodes that are down are
-    waited for.
+    Suspects are put again where they are, but for those on full nodes, which are as good as missing. Missing and
+    doubled shards go to nodes of their own: to those that are writable first, among them to zones that have fewest of
+    the blob, then in the blob's order. Nodes that are down are waited for.
     """
     nodes = [NodeId(node) for node, _ in row.shards]
-    held_first = sorted(ring.walk(blob), key=lambda node: (node not in nodes, node not in writable))
-    target = settle(nodes, sorted(apart(held_first, ring.zones), key=lambda node: node not in writable))
+    writable = room.writable
+    held = [NOWHERE if shard in suspects and node in room.full else node for shard, node in enumerate(nodes)]
+    held_first = sorted(ring.walk(blob), key=lambda node: (node not in held, node not in writable))
+    target = settle(held, sorted(apart(held_first, ring.zones), key=lambda node: node not in writable))
     wanted = {
         shard: node
         for shard, node in enumerate(target)

@@ -11,7 +11,7 @@ import msgspec
 from s3d.blobs.bout import Bout
 from s3d.blobs.expiry import Expiry
 from s3d.blobs.lease import Lease
-from s3d.blobs.mending import Mending, mend, plan
+from s3d.blobs.mending import Mending, Room, mend, plan
 from s3d.blobs.pace import Pace
 from s3d.blobs.resources import Resources
 from s3d.blobs.states import States
@@ -226,7 +226,7 @@ class Repairer:
 
     def _plans(self, after: bytes) -> tuple[list[Mending], bytes]:
         """What can be done for a page of degraded blobs, and the key to go on after; empty at the end."""
-        writable = self._resources.fleet.writable()
+        room = Room(self._resources.fleet.writable(), self._resources.fleet.full())
         page = []
         with self._states.view() as view:
             rows = list(islice(view.degraded(after, damaged=self._pass_over), PAGE_ROWS))
@@ -239,7 +239,7 @@ class Repairer:
                 if row is None:
                     continue
                 suspects = degraded.suspects
-                mending = plan(BlobId(blob), row, suspects=suspects, ring=self._ring, writable=writable)
+                mending = plan(BlobId(blob), row, suspects=suspects, ring=self._ring, room=room)
                 if mending is not None:
                     page.append(mending)
         return page, rows[-1][0] if len(rows) == PAGE_ROWS else b""

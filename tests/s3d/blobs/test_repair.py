@@ -167,6 +167,36 @@ async def test_a_suspect_on_a_node_that_is_down_is_not_forgotten(cluster: Cluste
     assert cluster.degraded() == 0 and (stored.blob, 4) in cluster.store.nodes[second].stored
 
 
+async def test_a_suspect_on_a_full_node_is_made_on_one_that_has_room_and_waits_where_none_has(
+    tmp_path: Path,
+) -> None:
+    async with make(tmp_path, 6) as cluster:
+        body = random.Random(2).randbytes(300_000)
+        stored = await cluster.put("key", body)
+        places = [NodeId(node) for node, _ in stored.row.shards]
+        full, (free,) = places[1], cluster.store.nodes.keys() - set(places)
+        for node in (full, free):
+            cluster.store.nodes[node].full = True
+        async with asyncio.timeout(5):
+            while cluster.store.fleet.full() != {full, free}:
+                await asyncio.sleep(0.005)
+        cluster.store.nodes[full].flip(stored.blob, 1)
+        cluster.suspects.add(stored.blob, 1)
+        await cluster.repairer.round()
+        assert cluster.degraded() == 1 and cluster.row(stored).shards == stored.row.shards
+        cluster.store.nodes[free].full = False
+        async with asyncio.timeout(5):
+            while free not in cluster.store.fleet.writable():
+                await asyncio.sleep(0.005)
+        await cluster.repairer.round()
+        row = cluster.row(stored)
+        assert cluster.degraded() == 0 and row.shards[1] == (free, 2)
+        cluster.now_us += GRACE_US
+        await cluster.repairer.round()
+        assert not cluster.store.nodes[full].stored, "what rotted there is deleted, which takes no room"
+        assert await cluster.store.read(stored.blob, row) == body and not cluster.store.suspects
+
+
 async def test_a_deleted_blob_loses_its_shards_also_on_a_node_that_was_down(cluster: Cluster) -> None:
     await cluster.put("key", bytes(1000))
     delete = DeleteObjects(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3d.blobs.mending import plan
+from s3d.blobs.mending import Room, plan
 from s3d.blobs.moving import moves
 from s3d.metadata.rows import BlobRow
 from s3d.placement.durability import NOWHERE
@@ -83,6 +83,20 @@ def test_what_is_missing_is_made_in_the_zone_that_has_fewest(missing: int) -> No
         lost = row.shards[missing][0]
         shards = tuple((int(NOWHERE), 0) if node == lost else (node, 1) for node, _ in row.shards)
         degraded = BlobRow(row.size, row.codec, K, M, row.unit, shards)
-        made = plan(blob, degraded, suspects=(), ring=ring, writable=set(ring.zones) - {NodeId(lost)})
+        room = Room(set(ring.zones) - {NodeId(lost)}, full=())
+        made = plan(blob, degraded, suspects=(), ring=ring, room=room)
         assert made is not None and made.complete and set(made.moves) == {missing}
         assert fullest(after(degraded, dict(made.moves)), NINE) <= 2
+
+
+@pytest.mark.parametrize("rotten", range(K + M))
+def test_what_rots_on_a_full_node_is_made_elsewhere_in_the_zone_that_has_fewest(rotten: int) -> None:
+    ring = zoned(NINE)
+    for blob, row in map(placed, range(BLOBS // (K + M))):
+        full = NodeId(row.shards[rotten][0])
+        room = Room(set(ring.zones) - {full}, {full})
+        made = plan(blob, row, suspects={rotten}, ring=ring, room=room)
+        assert made is not None and made.complete and set(made.moves) == {rotten}
+        assert fullest(after(row, dict(made.moves)), NINE) <= 2
+        down = plan(blob, row, suspects={rotten}, ring=ring, room=Room(room.writable, full=()))
+        assert down is None, "a node that is down comes back, with what else it has"
