@@ -20,7 +20,7 @@ from s3d.access.audit import Audit
 from s3d.admin.counters import COUNTERS_VARIABLE, Counters
 from s3d.admin.pages import Pages
 from s3d.app import App
-from s3d.blobs.lease import Lease
+from s3d.blobs.lease import Lease, holder_of
 from s3d.blobs.membership import Membership
 from s3d.blobs.resources import coding_threads
 from s3d.blobs.snapshots import JOB, SnapshotKeeper
@@ -127,11 +127,13 @@ class Gateway:
             connections_max=cluster.gateway.connections_max,
             connections_per_ip_max=cluster.gateway.connections_per_ip_max,
         )
+        holder = holder_of(os.getpid(), secrets.token_bytes(12))
         upkeep = Upkeep(
             blobs.resources,
             membership,
             states=state,
             log=store.log,
+            holder=holder,
             config=cluster.gateway,
             suspects=suspects,
             now_us=_clock_us,
@@ -140,7 +142,7 @@ class Gateway:
             snapshot_folders,
             states=state,
             config=cluster.metadata,
-            lease=Lease(JOB, holder=secrets.token_bytes(16), states=state, log=store.log, now_us=_clock_us),
+            lease=Lease(JOB, holder=holder, states=state, log=store.log, now_us=_clock_us),
             log=store.log,
             booted_us=_clock_us() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000,
             damaged=partial(damage.mark, state.path),

@@ -1,5 +1,6 @@
 """Owns whether this process does a job: a lease in the metadata, renewed while it is held; never the job."""
 
+import struct
 from collections.abc import Callable
 
 from s3d.blobs.states import States
@@ -8,6 +9,18 @@ from s3d.metadata.log import Log
 from shardd.contract.blobs import new_blob_id
 
 LIFE_US = 4_000_000  # a holder that is killed or stopped is followed by another after so long
+_HOLDER = struct.Struct(">I12s")
+
+
+def holder_of(process: int, chance: bytes) -> bytes:
+    """The name of a process that takes leases: its id, so that it is found, and 12 B of `chance`, as ids come again."""
+    return _HOLDER.pack(process, chance)
+
+
+def process_of(holder: bytes) -> int:
+    """The id that `holder_of` was given."""
+    process: int = _HOLDER.unpack(holder)[0]
+    return process
 
 
 class Lease:

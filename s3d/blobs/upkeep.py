@@ -1,7 +1,6 @@
 """Owns all that goes on behind the requests of one gateway: which jobs there are, under whose name; never a job."""
 
 import asyncio
-import secrets
 from collections.abc import Callable
 
 from s3d.blobs.lease import Lease
@@ -22,7 +21,8 @@ class Upkeep:
 
     Who repairs is who rebalances, so that both together keep to `repair_mb_per_s`.
 
-    `suspects` are what this gateway's reads complain of; `now_us`: microseconds since 1970.
+    `holder`: this process, by `lease.holder_of`; `suspects`: what this gateway's reads complain of; `now_us`:
+    microseconds since 1970.
     """
 
     def __init__(
@@ -32,12 +32,11 @@ class Upkeep:
         *,
         states: States,
         log: Log,
+        holder: bytes,
         config: GatewayConfig,
         suspects: Suspects,
         now_us: Callable[[], int],
     ) -> None:
-        holder = secrets.token_bytes(16)
-
         def lease_for(job: str, *, beside: Lease | None = None) -> Lease:
             return Lease(job, holder=holder, states=states, log=log, now_us=now_us, beside=beside)
 

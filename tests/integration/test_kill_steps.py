@@ -1,17 +1,18 @@
 """Owns T-C4 in a live store: gateways die at each call of overwrites, deletes, completes, sweeps, repair, moves.
 
-The calls come from runs that live: requests to shard servers, commits of the state, answers. What one that lives does
-not come to is no step of the work, but of what a gateway does all the time. It dies before the kernel does what it
-asked for. QUOIN_TC4_ROUNDS: how often the steps are died at, STEPS_MAX of a kind each time; where it is not set, a few
-of each kind are, by QUOIN_SEED. Condemned shards go at once here, so that one that is deleted in error is gone before
-the drill is over.
+The calls come from a run that lives: requests to shard servers, commits of the state, answers. What others do not
+come to is no step of the work, but of what a gateway does all the time. It dies before the kernel does what it asked
+for. QUOIN_TC4_ROUNDS: how often the steps are died at, STEPS_MAX of a kind each time; where it is not set, a few of
+each kind are, by QUOIN_SEED. Condemned shards go at once here, so that one that is deleted in error is gone before the
+drill is over.
 """
 
 import os
 import random
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from s3d.blobs.lease import process_of
 from s3d.drill.model import Bodies, Content, Model
 from s3d.drill.processes import command_line
 from s3d.metadata.view import View
@@ -44,18 +46,25 @@ BUCKET, PARTS = "steps", "steps-parts"
 MOVING = 6
 ASKED = 1  # the node whose gateway is told what to do behind
 PATIENCE_S = 300.0
-LIVES_MAX = 8  # runs that may live in a round before its steps are those that all of them come to
-ATTEMPTS_MAX = 40  # at finding who does what goes on behind: another may do it next
-SETTLED_S = 10.0
-COMMIT_BYTES_MIN = 8_192  # two pages; nothing else that a gateway writes to files at once is so much
+MISSES_MAX = 5 if ROUNDS else 1  # runs in a row that do not come to a step, before it is none
+LIVES_MAX = 1_000 if ROUNDS else 8  # runs of a round that nobody dies in
+ATTEMPTS_MAX = 40  # at being with who does what goes on behind: another may do it next
 SIZES = (10, 5_000, 400_000)
 DOUBTED = 2  # blobs at a time
 KEPT = 8  # objects that are mended and moved; as many are swept at a time
 CALLS = ("sendmsg", "sendmmsg", "sendto", "pwrite64", "writev", "fdatasync", "msync", "write")
 ANSWER = '"HTTP/1.1 '
-LEADS = Step("fdatasync", 2)  # a gateway that only obeys an order commits once
 MakeTally = Callable[..., Tally]
 Request = Callable[[Client], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a gateway did, of which `struck` says that it died in the middle of it, and `died` that it died at all."""
+
+    steps: list[Step]
+    died: bool = False
+    struck: bool = False
 
 
 @dataclass(slots=True)
@@ -69,7 +78,6 @@ class Drill:
     uploads: Model = field(default_factory=lambda: Model(Bodies(29)))
     numbers: Iterator[int] = field(default_factory=count)
     drained: bool = False
-    since_s: dict[int, float] = field(default_factory=dict)  # when each gateway was seen first
 
     def client(self, node: int) -> Client:
         keys = credentials_of(self.store)
@@ -86,28 +94,19 @@ class Drill:
         assert persistent(lambda: client.put(BUCKET, key, body)).status == 200
         self.ledger.settle(key, content)
 
-    def gateways(self) -> list[int]:
-        """The processes of all gateways, once they are there and reach all nodes."""
-        self.store.wait_reached(deadline_s=PATIENCE_S)
-        found = self.store.pids("s3d.gateway")
-        self.since_s = {pid: self.since_s.get(pid, time.monotonic()) for pid in found}
-        return found
-
     def leader(self) -> int:
-        """The gateway that commits though nobody asks it for anything: it does what goes on behind.
+        """The gateway that has the lease of what goes on behind, once all of them reach all nodes."""
+        self.store.wait_reached(deadline_s=PATIENCE_S)
 
-        One that was started just now tells of the nodes that it finds, whoever leads.
-        """
-        written = dict.fromkeys(self.gateways(), 1 << 62)
+        def found() -> int | None:
+            with rows_of(self.store) as view:
+                row = view.lease("repair")
+            holds = row is not None and row.holds(time.time_ns() // 1_000)
+            process = process_of(row.holder) if row is not None and holds else 0
+            return process if process in self.store.pids("s3d.gateway") and not has_died(process) else None
 
-        def committed() -> int | None:
-            before, settled_s = dict(written), time.monotonic() - SETTLED_S
-            written.update({pid: written_bytes(pid) for pid in before})
-            found = (pid for pid in before if written[pid] >= before[pid] + COMMIT_BYTES_MIN)
-            return next((pid for pid in found if self.since_s[pid] < settled_s), None)
-
-        found: int = wait_until(committed, within_s=PATIENCE_S, what="a gateway renews its lease")
-        return found
+        leads: int = wait_until(found, within_s=PATIENCE_S, what="a gateway takes the lease")
+        return leads
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +115,6 @@ def drill(module_folder: Path) -> Iterator[Drill]:
     with Cluster.create(module_folder, nodes=MOVING, together=True, settings=SETTINGS) as store:
         store.start_all()
         made = Drill(store, random.Random(seed()), module_folder)
-        made.since_s = dict.fromkeys(store.pids("s3d.gateway"), 0.0)
         with made.client(1) as client:
             for bucket in (BUCKET, PARTS):
                 assert client.request("PUT", f"/{bucket}").status == 200
@@ -128,7 +126,7 @@ def drill(module_folder: Path) -> Iterator[Drill]:
 @pytest.mark.parametrize("name", ["overwrite", "delete", "complete"])
 def test_a_gateway_dies_at_any_step_of_a_request(drill: Drill, tally: MakeTally, name: str) -> None:
     work, nodes = REQUESTS[name], cycle(drill.store.nodes)
-    lived = [ask(drill, work, next(nodes)) for _ in range(2)]
+    lived = [ask(drill, work, next(nodes)).steps for _ in range(2)]
     steps = [step for step in lived[0] if step in lived[1]]
     assert {"fdatasync", "write"} <= {step.call for step in steps}, steps
     die_at(drill, steps, tally, name=name, work=lambda step: ask(drill, work, next(nodes), death=step))
@@ -138,30 +136,35 @@ def test_a_gateway_dies_at_any_step_of_a_request(drill: Drill, tally: MakeTally,
 @pytest.mark.parametrize("name", ["sweep", "repair", "moves"])
 def test_a_gateway_dies_at_any_step_of_what_goes_on_behind(drill: Drill, tally: MakeTally, name: str) -> None:
     work = JOBS[name]
-    steps = carry_out(drill, work)
+    steps = carry_out(drill, work).steps
     die_at(drill, steps, tally, name=name, work=lambda step: carry_out(drill, work, death=step))
     judge(drill)
 
 
 def die_at(
-    drill: Drill, steps: list[Step], tally: MakeTally, *, name: str, work: Callable[[Step], list[Step]]
+    drill: Drill, steps: list[Step], tally: MakeTally, *, name: str, work: Callable[[Step], Run]
 ) -> None:
-    """Die at all of them, or at some, in an order of chance; what a run that lives did not come to is none of them."""
+    """Die at all of them, or at some, in an order of chance; what runs do not come to again is none of them."""
     asked_a_round = min(len(steps), STEPS_MAX if ROUNDS else SAMPLES[name])
     deaths = tally(f"T-C4, {name}", variable="", default=asked_a_round * (ROUNDS or 1))
     print(f"{name}: {len(steps)} steps at first, of which {asked_a_round} are died at, {ROUNDS or 1} times")
+    misses: Counter[Step] = Counter()
     for _ in range(ROUNDS or 1):
         left, lives, goal = drill.chance.sample(steps, len(steps)), 0, deaths.held + asked_a_round
         while left and lives < LIVES_MAX and deaths.held < goal:
             step = left.pop()
-            if lived := work(step):
-                lives += 1
-                steps = [each for each in steps if each in lived]
-                left = [each for each in left if each in lived]
-            else:
+            run = work(step)
+            if run.struck:
                 deaths.hold()
+                del misses[step]
+                continue
+            lives += 1
+            left.insert(0, step)
+            misses.update({step} if run.died else set(left) - set(run.steps))
+            steps = [each for each in steps if misses[each] < MISSES_MAX]
+            left = [each for each in left if misses[each] < MISSES_MAX]
         deaths.asked -= goal - deaths.held
-    print(f"{name}: {len(steps)} steps are what every run comes to")
+    print(f"{name}: runs come to {len(steps)} steps again and again: {Counter(step.call for step in steps)}")
     assert deaths.held, "no run came to any of these steps again"
 
 
@@ -204,8 +207,8 @@ def ask(
     node: int,
     *,
     death: Step | None = None,
-) -> list[Step]:
-    """One request, to a gateway that is to die in it; its steps up to the answer, none where it died before that."""
+) -> Run:
+    """One request, to a gateway that is to die in it; its steps up to the answer."""
     key, log = f"{work.__name__}/{next(drill.numbers)}", drill.log()
     ledger = drill.uploads if work is complete else drill.ledger
     faults = (death.death,) if death else ()
@@ -223,12 +226,12 @@ def ask(
                 assert reply.status in (200, 204), reply
                 ledger.settle(key, content)
                 wait_until(lambda: ANSWER in log.read_text(), within_s=PATIENCE_S, what="the answer is noted")
-                return steps_in(log, until=ANSWER)
-        assert died([pid]) and death in steps_in(log), f"it did not die at {death}"
+                return Run(steps_in(log, until=ANSWER))
+        assert has_died(pid) and death in steps_in(log), f"it did not die at {death}"
         got = persistent(lambda: witness.get(PARTS if work is complete else BUCKET, key))
         fault = ledger.judge_read(key, got.body if got.status == 200 else None)
         assert not fault, f"{death}: {fault}"
-    return []
+    return Run(steps_in(log), died=True, struck=True)
 
 
 # What goes on behind: a gateway that leads does it some time after `begin`, and `is_left` says whether all of it.
@@ -241,7 +244,6 @@ class Job:
     prepare: Callable[[Drill], list[str]]
     begin: Callable[[Drill, list[str]], bool]
     is_left: Callable[[View, int], bool]
-    leads: Step = LEADS  # what the leader comes to where another is asked
 
 
 def make_keys(drill: Drill) -> list[str]:
@@ -294,40 +296,35 @@ def moves_are_left(view: View, begun_us: int) -> bool:
 
 
 JOBS = {
-    "sweep": Job(make_keys, delete_at_once, lambda view, _: view.condemned_count() > 0, Step("fdatasync", 1)),
+    "sweep": Job(make_keys, delete_at_once, lambda view, _: view.condemned_count() > 0),
     "repair": Job(lambda _: [], doubt_shards, lambda view, _: view.degraded_count() > 0),
     "moves": Job(lambda _: [], change_members, moves_are_left),
 }
 
 
-def carry_out(drill: Drill, job: Job, *, death: Step | None = None) -> list[Step]:
-    """The job, while who leads is to die at that step; what it did, or nothing where it died with work left.
-
-    Another takes over when the lease of the dead one has ended.
-    """
+def carry_out(drill: Drill, job: Job, *, death: Step | None = None) -> Run:
+    """The job, while who leads is to die at that step. Another takes over when the lease of the dead one has ended."""
     for _ in range(ATTEMPTS_MAX):
         keys, leader, log = job.prepare(drill), drill.leader(), drill.log()
         faults, begun_us = (death.death,) if death else (), time.time_ns() // 1_000
         with injecting(leader, *faults, log=log, beside=CALLS):
             answered = job.begin(drill, keys)
             wait_until(
-                lambda begun_us=begun_us, leader=leader: not is_left(drill, job, begun_us) or died([leader]),
+                lambda begun_us=begun_us, leader=leader: (
+                    not is_left(drill, job, begun_us) or has_died(leader)
+                ),
                 within_s=PATIENCE_S,
                 what="it is done",
             )
-            has_died = died([leader])
-        was_struck = has_died and (not answered or is_left(drill, job, begun_us))
-        steps = steps_in(log)
+            died = has_died(leader)
+        struck = died and (not answered or is_left(drill, job, begun_us))
         wait_until(
             lambda begun_us=begun_us: not is_left(drill, job, begun_us),
             within_s=PATIENCE_S,
             what="the next one does it",
         )
-        if was_struck:
-            return []
-        is_asked = leader in drill.store.gateway_pids(ASKED)
-        if has_died or (LEADS if is_asked else job.leads) in steps:
-            return steps
+        if died or drill.leader() == leader:
+            return Run(steps_in(log), died=died, struck=struck)
     raise AssertionError("it is always another gateway that does it")
 
 
@@ -336,14 +333,9 @@ def is_left(drill: Drill, job: Job, begun_us: int) -> bool:
         return job.is_left(view, begun_us)
 
 
-def died(pids: Iterable[int]) -> bool:
-    """Has one of these gateways come to its end?"""
-    return any("gateway" not in " ".join(command_line(pid)) for pid in pids)
-
-
-def written_bytes(pid: int) -> int:
-    """What a process wrote to files since it began: proc(5), wchar."""
-    return int(Path(f"/proc/{pid}/io").read_text().split()[3])
+def has_died(gateway: int) -> bool:
+    """Has this process come to its end?"""
+    return "gateway" not in " ".join(command_line(gateway))
 
 
 def persistent(send: Callable[[], Reply]) -> Reply:
@@ -360,8 +352,8 @@ def persistent(send: Callable[[], Reply]) -> Reply:
 
 def judge(drill: Drill) -> None:
     """Every row's shards are there, also after deletes that come late; every key reads and lists right."""
-    drill.gateways()
     store = drill.store
+    store.wait_reached(deadline_s=PATIENCE_S)
     quiet = (JOBS["repair"], JOBS["sweep"])
     wait_until(
         lambda: not any(is_left(drill, job, 0) for job in quiet), within_s=PATIENCE_S, what="all is mended"
