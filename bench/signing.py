@@ -181,9 +181,8 @@ def _escape(text: str) -> str:
 
 def _canonical(method: str, path: str, query: str, headers: Headers, names: str, payload: str) -> str:
     pairs = sorted((name.lower(), " ".join(value.split())) for name, value in headers)
-    lines = (
-        f"{name}:{value}" for name, value in pairs
-    )  # by name alone: ":" comes after the hyphen of a longer name
+    # By name alone: ":" comes after the hyphen of a longer name.
+    lines = (f"{name}:{value}" for name, value in pairs)
     return "\n".join((method, path, query, *lines, "", names, payload))
 
 

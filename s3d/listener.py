@@ -104,9 +104,8 @@ class Listener:
 
     async def sweep(self) -> None:
         """Once a second, end every connection whose client has been silent for too long. Runs until cancelled."""
-        loop = (
-            asyncio.get_running_loop()
-        )  # it may run long before there is a client: nodes are waited for first
+        # It may run long before there is a client: nodes are waited for first.
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_S)
             now = loop.time()

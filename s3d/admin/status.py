@@ -12,9 +12,8 @@ from s3d.operations.call import Store
 from shardd.contract.blobs import NodeId
 from shardd.contract.messages import Status
 
-STANDS_STILL_S = (
-    1.0  # no writer of the metadata takes so long that is not stopped, or behind a disk that hangs
-)
+# No writer of the metadata takes so long that is not stopped, or behind a disk that hangs.
+STANDS_STILL_S = 1.0
 
 _OF_ALL_NODES: Final = ("repair", REBALANCE)  # jobs that wait for any node that is down
 

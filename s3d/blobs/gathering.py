@@ -96,9 +96,8 @@ class _Gathering:
         self._rows = span.stop - span.first
         self._columns: dict[int, Units] = {}  # of whole stripes; empty where a shard gave nothing
         self._asked: dict[asyncio.Task[Units], int] = {}
-        self._late: set[int] = (
-            set()
-        )  # shards that are done without, if they can be; they may come all the same
+        # Shards that are done without, if they can be; they may come all the same.
+        self._late: set[int] = set()
         self._hedged = False
         self._began_s = asyncio.get_running_loop().time()
 

@@ -30,9 +30,8 @@ from shardd.contract.messages import Status
 JOB: Final = "reconcile/{}"
 INTERVAL_S: Final = 1.0  # between looks at which node is due
 DAY_US: Final = 86_400_000_000
-PAGE_ROWS: Final = (
-    512  # of a list, which has at least two blobs, and of the state: some ms between two awaits
-)
+# Of a list, which has at least two blobs, and of the state: some ms between two awaits.
+PAGE_ROWS: Final = 512
 REST_TURNS: Final = 4  # times as long as a look at rows is left to requests before the next
 COMMANDS_MAX: Final = 200  # in one transaction
 STATS_AT_ONCE: Final = 32

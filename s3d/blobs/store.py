@@ -16,13 +16,14 @@ from s3d.shards.fleet import Fleet
 from shardd.contract.blobs import BlobId
 from shardd.contract.cluster import ErasureConfig
 
-SLOW_SHARE: Final = 5  # 213 windows of uploads that all fill one at the same pace
+# Times `buffer_bytes`: of 128 MiB it is room for 213 windows of 3 MiB, of uploads that all fill one at the same pace.
+SLOW_TIMES: Final = 5
 
 
 class Blobs:
     """Where blobs are written and read. `buffer_bytes` bounds the buffers of all writers and readers together.
 
-    A shard is sent by the MiB, so what came from slow clients is kept in addition, up to SLOW_SHARE as much.
+    A shard is sent by the MiB, so what came from slow clients is kept in addition, up to SLOW_TIMES as much.
     """
 
     def __init__(
@@ -38,12 +39,11 @@ class Blobs:
         self.fleet = fleet
         self._ring = ring
         self._rs = rs
-        self._coder = codec(
-            CODECS[rs.codec], rs.data, rs.parity
-        )  # loaded now: later there may be no descriptor
+        # Loaded now: later there may be no descriptor.
+        self._coder = codec(CODECS[rs.codec], rs.data, rs.parity)
         # Divided, so that slow readers cannot keep writers waiting, nor slow writers the readers. What is sent is
         # held twice, here and in the transport until it is acknowledged, so 3/8 for uploads take 6/8 of the bytes.
-        uploads, slow = Budget(buffer_bytes * 3 // 8), Budget(buffer_bytes * SLOW_SHARE)
+        uploads, slow = Budget(buffer_bytes * 3 // 8), Budget(buffer_bytes * SLOW_TIMES)
         self.resources = Resources(fleet, uploads, slow, Budget(buffer_bytes // 4), coding, suspect)
 
     def can_write(self) -> bool:

@@ -23,9 +23,8 @@ from shardd.contract.messages import PutExtent
 FIRST_GENERATION = 1
 WINDOWS_IN_FLIGHT_MAX = 2
 REPLACEMENTS_MAX = 2  # how often shards that were given up are put on other nodes, before a write is refused
-REPLACED_WITHIN_S = (
-    45.0  # a large blob takes long, and its client, which waits for the answer, has 60 s of patience
-)
+# A large blob takes long, and its client, which waits for the answer, has 60 s of patience.
+REPLACED_WITHIN_S = 45.0
 INLINE_BYTES_MAX = 65_536  # to code so little costs less than a hop to a coding thread and back
 
 

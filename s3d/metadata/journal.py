@@ -86,9 +86,8 @@ class Journal:
         self._descriptor = -1
         self._refused = False  # the last frame was
         self._last, self._frame = 0, b""
-        self._lacks = (
-            _begin(self._folder, applied + 1) - 1
-        )  # a snapshot of an earlier command has a gap behind it
+        # The last command that is lacking: a snapshot of an earlier one has a gap behind it.
+        self._lacks = _begin(self._folder, applied + 1) - 1
 
     def append(self, group: Group) -> None:
         """Before the commit of what the group did. A disk that refuses is logged once: a snapshot is due then."""

@@ -129,15 +129,13 @@ class VersionRow(Row, frozen=True, array_like=True):
     modified_us: int
     attributes: Attributes
     slices: tuple[Slice, ...] = ()
-    pages: tuple[
-        tuple[int, int], ...
-    ] = ()  # (offset of its first byte, number of its first part) of each page
+    # Of each page: (offset of its first byte, number of its first part).
+    pages: tuple[tuple[int, int], ...] = ()
     parts: int = 0  # how many parts a multipart upload had; 0 for other objects
     upload: str = ""  # the upload that made it
     delete_marker: bool = False
-    null: int = (
-        UNKNOWN  # the sequence of the version "null" of the key when this one was made; 0 where it had none
-    )
+    # The sequence of the version "null" of the key when this one was made; 0 where it had none.
+    null: int = UNKNOWN
 
 
 class SlicesRow(Row, frozen=True, array_like=True):

@@ -99,9 +99,8 @@ def write_snapshot(view: View, write: Write, *, now_us: int) -> Head:
                 pieces, size = [begun], len(begun)
         if len(pieces) > 1:
             out.frame(ROWS, b"".join(pieces))
-        if rows - before < (
-            counted := view.reads.count(table)
-        ):  # a signpost counts as one, and leads to rows
+        counted = view.reads.count(table)  # a signpost counts as one, and leads to rows
+        if rows - before < counted:
             raise RowMissingError(f"{table}: {rows - before} rows are in reach, and it counts {counted}")
     out.frame(END, _END.pack(rows, out.digest()))
     return head

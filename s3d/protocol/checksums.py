@@ -62,9 +62,8 @@ class Algorithm:
 
 
 _CRC32: Final = anycrc.Model("CRC32")  # three times as fast as zlib's
-_CRC32C: Final = anycrc.Model(
-    "CRC32C"
-)  # to combine; google's computes it twice as fast, and lets go of the GIL
+# To combine; google's computes it twice as fast, and lets go of the GIL.
+_CRC32C: Final = anycrc.Model("CRC32C")
 _CRC64NVME: Final = anycrc.Model("CRC64-NVME")
 
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {

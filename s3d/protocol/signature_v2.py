@@ -110,9 +110,8 @@ def read_header(request: Request, authorization: str) -> ClaimV2:
             ArgumentName="Authorization",
         )
     headers = request.headers
-    in_amz_headers = (
-        "x-amz-date" in headers
-    )  # its line is signed there, and the other date counts for nothing
+    # Its line is signed there, and the other date counts for nothing.
+    in_amz_headers = "x-amz-date" in headers
     date = headers["x-amz-date"] if in_amz_headers else headers.get("date", "")
     time_s = _epoch_s(date)
     if time_s is None:

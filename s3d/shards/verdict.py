@@ -8,9 +8,8 @@ LATENCY_MIN_S = 0.000_5
 LATENCY_MAX_S = 4.0
 LATENCY_AT_FIRST_S = 0.02
 _FALL = 0.99
-_RISE = (
-    _FALL**-19
-)  # 19 requests under the estimate take back what one over it adds: it rests where 95 of 100 are under
+# 19 requests under the estimate take back what one over it adds: it rests where 95 of 100 are under.
+_RISE = _FALL**-19
 
 
 @dataclass(slots=True)

@@ -5,12 +5,8 @@ from typing import Final
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]", re.ASCII)
 _ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}", re.ASCII)
-_RESERVED_PREFIXES: Final = (
-    "xn--",
-    "sthree-",
-    "amzn-s3-demo-",
-    "s3d-",
-)  # the last is kept for the store itself
+# The last is kept for the store itself.
+_RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-", "s3d-")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 

@@ -53,9 +53,8 @@ class MetadataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoints: tuple[Text, ...] = ()
     map_size_bytes: Annotated[int, msgspec.Meta(ge=16 * MIB, multiple_of=4096)] = 64 * GIB
     snapshot_interval_s: Annotated[float, msgspec.Meta(ge=1.0)] = 3_600.0
-    snapshot_journal_bytes: Annotated[int, msgspec.Meta(ge=1)] = (
-        512 * MIB
-    )  # of commands, and one is made sooner
+    # Of commands since the last snapshot, and one is made sooner.
+    snapshot_journal_bytes: Annotated[int, msgspec.Meta(ge=1)] = 512 * MIB
     snapshots_keep: Annotated[int, msgspec.Meta(ge=1)] = 24  # in each node's folder
 
 
@@ -91,9 +90,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domains: tuple[DomainName, ...] = ()  # a Host bucket.DOMAIN names a bucket, beside the path's
     tls_certificate: Path | None = None  # PEM, the chain in order; with it s3_port speaks TLS alone
     tls_key: Path | None = None
-    tls_authority: Path | None = (
-        None  # PEM, for clients whose system does not know who signed the certificate
-    )
+    # PEM, for clients whose system does not know who signed the certificate.
+    tls_authority: Path | None = None
 
 
 class BucketConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -86,9 +86,8 @@ class _Connection:
         self._quic.handle_timer(now=now_s)
 
     def open_stream(self) -> int | None:
-        return int(
-            self._quic.get_next_available_stream_id()
-        )  # it holds a stream back until the peer allows it
+        # It holds a stream back until the peer allows it.
+        return int(self._quic.get_next_available_stream_id())
 
     def send(self, stream: int, data: bytes | memoryview, *, end: bool) -> None:
         try:

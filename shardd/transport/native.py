@@ -63,7 +63,7 @@ class BatchedSocket:
 
     def __init__(self, descriptor: int) -> None:
         state = _hazmat.UdpSocketState(descriptor)
-        self.receive = (
-            state.recv
-        )  # () -> list of (datagram, address), empty or BlockingIOError: no more; OSError
-        self.send = state.send  # (datagrams, address) -> how many went; raises OSError with `datagrams_sent`
+        # () -> list of (datagram, address), empty or BlockingIOError: no more; OSError
+        self.receive = state.recv
+        # (datagrams, address) -> how many went; raises OSError with `datagrams_sent`
+        self.send = state.send

@@ -20,9 +20,8 @@ from shardd.transport.native import Address
 
 PARAMETERS_SIZE_MAX = 4_096
 FAILED_POLLS_MAX = 8
-ACK_DELAY_MS = (
-    100  # more than qh3 takes: a peer that waits for a busy processor is not taken for lost at once
-)
+# More than qh3 takes: a peer that waits for a busy processor is not taken for lost at once.
+ACK_DELAY_MS = 100
 
 _FAULTS = (QuicConnectionError, ValueError)
 

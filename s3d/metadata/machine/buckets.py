@@ -17,9 +17,8 @@ from s3d.metadata.outcomes import Outcome
 from s3d.metadata.rows import AccountBucketRow, BucketRow, decode_row
 from s3d.metadata.tables import Table
 
-ROWS_ABORTED_MAX = (
-    20_000  # uploads in progress, and their parts, that go with a bucket; with more it is not empty
-)
+# Uploads in progress, and their parts, that go with a bucket; with more it is not empty.
+ROWS_ABORTED_MAX = 20_000
 
 
 def create_bucket(step: Step, command: CreateBucket) -> Outcome:
