@@ -55,13 +55,13 @@ ROWS = {
     "drill": Row(
         (
             f"{INTEGRATION}/test_drill.py::test_a_store_of_its_own_is_struck_by_every_fault_and_holds",
-            f"{INTEGRATION}/test_drill.py::test_each_lie_is_caught_for_what_it_is",
+            f"{INTEGRATION}/test_drill_running.py::test_each_lie_is_caught_for_what_it_is",
         ),
         {"QUOIN_DRILL_ROUNDS": 5},
     ),
     "verify": Row(
         (
-            f"{INTEGRATION}/test_drill.py::test_a_history_beside_kills_is_linearizable_and_a_lie_is_not",
+            f"{INTEGRATION}/test_drill_running.py::test_a_history_beside_kills_is_linearizable_and_a_lie_is_not",
             "tests/s3d/drill/test_linearizability.py",
         ),
         {"QUOIN_VERIFY_S": 60, "QUOIN_ORDERS": 1_000},
