@@ -1,7 +1,10 @@
 """Owns a store of fake nodes with its real state, log and repairer for tests; never asserts what a test is about."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from s3d.blobs.lease import Lease
 from s3d.blobs.pace import Pace
@@ -84,6 +87,18 @@ class Cluster:
 def unhurried(store: Store) -> Pace:
     """A pace that has nobody wait."""
     return Pace(1e10, store.blobs.resources.foreground)
+
+
+def outrun(monkeypatch: pytest.MonkeyPatch, by: Callable[[], Awaitable[None]]) -> None:
+    """Whoever asks for a lease next gets it only when another process, `by`, had it and gave it up."""
+    hold = Lease.hold
+
+    async def hold_after_the_other(lease: Lease) -> bool:
+        monkeypatch.setattr(Lease, "hold", hold)
+        await by()
+        return await lease.hold()
+
+    monkeypatch.setattr(Lease, "hold", hold_after_the_other)
 
 
 def make(tmp_path: Path, count: int) -> "Making":

@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from s3d.blobs import rebalance
-from s3d.blobs.lease import Lease
 from s3d.blobs.membership import Connection, Member, Membership
 from s3d.blobs.rebalance import AGAIN_ROW_US, AGAIN_US, DRAINED_AGAIN_US, JOB, LATE_AGAIN_US, Rebalancer
 from s3d.blobs.writer import StoredBlob
@@ -21,7 +20,7 @@ from s3d.placement.ring import Ring
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
 from shardd.contract.errors import UnreachableError
-from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, unhurried
+from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, outrun, unhurried
 
 NOW_US = 1_000_000_000
 DAY_US = 86_400_000_000
@@ -319,14 +318,8 @@ async def test_a_pass_that_another_process_ends_is_not_the_last_for_what_the_fir
 async def test_who_had_to_wait_for_the_lease_looks_again(
     moving: Moving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    had, hold = moving.on(2), Lease.hold
-
-    async def hold_after_the_other(lease: Lease) -> bool:
-        monkeypatch.setattr(Lease, "hold", hold)
-        await moving.rebalancer.round()
-        return await lease.hold()
-
-    monkeypatch.setattr(Lease, "hold", hold_after_the_other)
+    had = moving.on(2)
+    outrun(monkeypatch, moving.rebalancer.round)
     await moving.rebalancer.round()
     job = moving.job()
     assert job is not None and job.found == had, "no second pass, which finds nothing to do"

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from s3d.blobs.lease import Lease
 from s3d.blobs.reconcile import DAY_US, Reconciler, due, is_settled
 from s3d.metadata import tables
 from s3d.metadata.commands import RegisterNode
@@ -17,7 +16,7 @@ from s3d.metadata.state import State
 from shardd.contract.blobs import NodeId, new_blob_id
 from shardd.contract.cluster import GatewayConfig
 from shardd.contract.messages import PutExtent, Status
-from tests.s3d.blobs.cluster import GRACE_US, Cluster, make
+from tests.s3d.blobs.cluster import GRACE_US, Cluster, make, outrun
 
 LIFE = b"l" * 16
 UPLOAD_LIFE_S = 60.0
@@ -176,14 +175,7 @@ async def test_a_pass_goes_on_where_another_process_stopped(
 async def test_who_had_to_wait_for_the_lease_looks_again(
     five: Reconciled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold = Lease.hold
-
-    async def hold_after_the_other(lease: Lease) -> bool:
-        monkeypatch.setattr(Lease, "hold", hold)
-        await five.reconciler.round()
-        return await lease.hold()
-
-    monkeypatch.setattr(Lease, "hold", hold_after_the_other)
+    outrun(monkeypatch, five.reconciler.round)
     await five.reconciler.round()
     assert five.reconciler.counters.passes == 5, "one of each node"
 

@@ -10,20 +10,10 @@ from s3d.ctl import explain, tables
 from s3d.ctl.__main__ import main
 from shardd.contract.cluster import AuthConfig
 from shardd.contract.cluster_file import load
+from tests.s3d.ctl.one_node import ONE_NODE
 from tests.s3d.web_certificates import WebAuthority
 
-TEXT = """version = "1.0"
-region = "eu-central-1"
-[rs]
-data = 1
-parity = 0
-[[nodes]]
-id = 1
-host = "127.0.0.1"
-port = 1
-s3_port = 2
-path = "node"
-"""
+TEXT = 'region = "eu-central-1"\n' + ONE_NODE
 METADATA = {"waits_s": 0.0, "stopped": [], "snapshot_us": 86_400_000_000, "snapshot_late": False}
 Output = pytest.CaptureFixture[str]
 

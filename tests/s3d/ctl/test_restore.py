@@ -17,21 +17,10 @@ from s3d.metadata.state import State
 from shardd.contract.errors import ConfigurationError
 from shardd.transport.holds import hold_folder
 from tests.contract_suites.log import create, put
+from tests.s3d.ctl.one_node import ONE_NODE
 
-TEXT = """version = "1.0"
-[rs]
-data = 1
-parity = 0
-[[nodes]]
-id = 1
-host = "127.0.0.1"
-port = 1
-path = "node"
-[metadata]
-path = "disk/metadata"
-map_size_bytes = 67108864
-"""
 SIZE = 1 << 26
+TEXT = f'{ONE_NODE}[metadata]\npath = "disk/metadata"\nmap_size_bytes = {SIZE}\n'
 Output = pytest.CaptureFixture[str]
 
 
