@@ -86,7 +86,7 @@ class _Scan:
 class Repairer:
     """Runs in every gateway; the one that holds the lease does the work, all of them file what their reads complain of.
 
-    `walk` orders all nodes for shards that need a place: a blob's key is not known here, so its id takes its place.
+    `ring` orders the nodes for shards that need a place: a blob's key is not known here, so its id takes its place.
     """
 
     def __init__(

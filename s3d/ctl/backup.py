@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,20 +21,18 @@ from s3d.metadata.rows import RowError
 from s3d.metadata.snapshot import Head, Read, SnapshotError, SnapshotUnreadError, read_snapshot
 from s3d.metadata.state import State, index_of
 from shardd.contract.blobs import NodeId
-from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
+from shardd.contract.cluster import Cluster
 from shardd.contract.errors import QuoinError
 
 WITHIN_S: Final = 3_600.0  # a state of many millions of keys
 PIECE_BYTES: Final = 1 << 20
-
-Asker = Callable[[Cluster, argparse.Namespace, str], tuple[AuthConfig, tuple[NodeConfig, ...]]]
 
 
 class NoSnapshotError(QuoinError):
     """There is no snapshot to restore from."""
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: Asker) -> None:
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: client.Asker) -> None:
     """The commands and their flags. `asker` gives the key that may, and the nodes to ask."""
     made = commands.add_parser("backup", help="a snapshot of the metadata of a running store, into a file")
     made.add_argument("file", metavar="FILE", type=Path)

@@ -4,6 +4,7 @@ Over https a gateway is believed only with a certificate that is valid for the n
 round that.
 """
 
+import argparse
 import http.client
 import json
 import re
@@ -25,6 +26,9 @@ REPLY_S: Final = 2.0
 REPLY_SIZE_MAX: Final = 64 << 20
 
 T = TypeVar("T")
+
+# The key that may do an action, and the nodes to ask, as the flags of a command have them.
+Asker = Callable[[Cluster, argparse.Namespace, str], tuple[AuthConfig, tuple[NodeConfig, ...]]]
 
 _ERROR: Final = re.compile(r"<Code>([^<]*)</Code>(?:<Message>([^<]*)</Message>)?")
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -10,14 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from s3d.ctl import client, tables
-from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
+from shardd.contract.cluster import Cluster
 
 WITHIN_S: Final = 600.0  # a large object, all of it read
 
-Asker = Callable[[Cluster, argparse.Namespace, str], tuple[AuthConfig, tuple[NodeConfig, ...]]]
 
-
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: Asker) -> None:
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", asker: client.Asker) -> None:
     """The command and its flags. `asker` gives the key that may, and the nodes to ask."""
     made = commands.add_parser("explain", help="where the shards of an object are, and what may be lost")
     made.add_argument("object", metavar="s3://BUCKET/KEY", type=_named)

@@ -11,17 +11,15 @@ from urllib.parse import quote
 from s3d.ctl import client, tables
 from shardd.contract import flags
 from shardd.contract.blobs import NodeId
-from shardd.contract.cluster import AuthConfig, Cluster, NodeConfig
+from shardd.contract.cluster import Cluster
 from shardd.contract.errors import QuoinError
 
 WITHIN_S: Final = 120.0  # a node is removed after a look at every row
 LOOKS: Final = 10  # whether a node that was added answers: gateways follow within a second or two
 LOOK_EVERY_S: Final = 0.5
 
-Asker = Callable[[Cluster, argparse.Namespace, str], tuple[AuthConfig, tuple[NodeConfig, ...]]]
 
-
-def add(commands: Any, asker: Asker) -> None:
+def add(commands: Any, asker: client.Asker) -> None:
     """Adds both commands. `asker` finds the key that may do an action, and the nodes to ask."""
     node = commands.add_parser("node", help="the members: list, add, drain, remove")
     verbs = node.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -50,11 +48,11 @@ def add(commands: Any, asker: Asker) -> None:
         parser.add_argument("-key", "--key", metavar="ID", help="the access key to ask with")
 
 
-def _running(verb: str, asker: Asker) -> Callable[[Cluster, argparse.Namespace], None]:
+def _running(verb: str, asker: client.Asker) -> Callable[[Cluster, argparse.Namespace], None]:
     return lambda cluster, arguments: _order_node(cluster, arguments, verb, asker)
 
 
-def _list(cluster: Cluster, arguments: argparse.Namespace, asker: Asker) -> None:
+def _list(cluster: Cluster, arguments: argparse.Namespace, asker: client.Asker) -> None:
     key, nodes = asker(cluster, arguments, "admin:Status")
     status = client.ask(cluster, nodes, key=key, path="/-/admin/status")
     members = {node["id"]: node for node in status["nodes"]}
@@ -62,7 +60,7 @@ def _list(cluster: Cluster, arguments: argparse.Namespace, asker: Asker) -> None
     tables.show_members(list(members.values()), [f"{node.id}" for node in others])
 
 
-def _order_node(cluster: Cluster, arguments: argparse.Namespace, verb: str, asker: Asker) -> None:
+def _order_node(cluster: Cluster, arguments: argparse.Namespace, verb: str, asker: client.Asker) -> None:
     """Order it, and say what comes of it."""
     facts: dict[str, Any] = {"node": arguments.id}
     if verb == "add":
@@ -86,7 +84,7 @@ def _order_node(cluster: Cluster, arguments: argparse.Namespace, verb: str, aske
         _warn_of_silence(cluster, arguments, asker)
 
 
-def _warn_of_silence(cluster: Cluster, arguments: argparse.Namespace, asker: Asker) -> None:
+def _warn_of_silence(cluster: Cluster, arguments: argparse.Namespace, asker: client.Asker) -> None:
     """Tell of a node that was added and does not answer: writes count on it from now on, and are degraded."""
     with suppress(QuoinError):  # who may add a node need not be one who may ask how it is
         key, nodes = asker(cluster, arguments, "admin:Status")
@@ -99,7 +97,7 @@ def _warn_of_silence(cluster: Cluster, arguments: argparse.Namespace, asker: Ask
         print(f"s3ctl: node {arguments.id} does not answer: {words}", file=sys.stderr)
 
 
-def _rebalance(cluster: Cluster, arguments: argparse.Namespace, asker: Asker) -> None:
+def _rebalance(cluster: Cluster, arguments: argparse.Namespace, asker: client.Asker) -> None:
     key, nodes = asker(cluster, arguments, f"admin:{arguments.verb.capitalize()}Rebalance")
     path = f"POST /-/admin/rebalance/{arguments.verb}"
     reply = client.ask(cluster, nodes, key=key, path=path)

@@ -1,7 +1,7 @@
 """Owns the audit of what names blobs: all of it counted again and held against the rows; pure, never mends.
 
-Versions (their slices, in the row or in pages) and the parts of uploads name blobs. For salvage, reconcile and drills:
-whatever commands were applied, and wherever a process died, a sound state has no fault.
+Versions (their slices, in the row or in pages) and the parts of uploads name blobs. Whatever commands were applied, and
+wherever a process died, a sound state has no fault: tests ask it behind commands, crashes, reconcile and salvage.
 """
 
 from collections import Counter, defaultdict

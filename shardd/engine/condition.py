@@ -6,7 +6,7 @@ from shardd.contract.errors import ShardError, StorageFailedError, StorageFullEr
 from shardd.contract.messages import Status
 from shardd.engine.filesystem import Room
 from shardd.engine.index import PENDING_ROWS_MAX, Index
-from shardd.engine.journal import Journal
+from shardd.engine.journal import FAILED, Journal
 
 ROOM_LIFE_US = 100_000
 UNFLUSHED_ROWS_MAX = 8 * PENDING_ROWS_MAX
@@ -24,9 +24,7 @@ class Condition:
     def refusal(self, now_us: int) -> ShardError | None:
         """Why no put is taken now; None where puts are taken."""
         if self._failed:
-            return StorageFailedError(
-                "the disk refused a write; the shard server takes none until it is started again"
-            )
+            return StorageFailedError(FAILED)
         # At most ROOM_LIFE_US old: statvfs for every commit would cost a tenth of a small one.
         if abs(now_us - self._room_at_us) >= ROOM_LIFE_US:
             self._room, self._room_at_us = self._journal.room(), now_us

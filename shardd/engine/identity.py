@@ -8,6 +8,7 @@ from pathlib import Path
 from shardd.contract.blobs import NodeId
 from shardd.contract.errors import WrongClusterError
 from shardd.engine.filesystem import Filesystem, area
+from shardd.engine.journal import SUFFIX, UNFINISHED
 from shardd.engine.record import (
     BLOCK_SIZE,
     DamagedFormatError,
@@ -39,7 +40,7 @@ def own_origin(
             (
                 header
                 for name in names
-                if name.endswith(".segment") and (header := _read(filesystem, folder / name)) is not None
+                if name.endswith(SUFFIX) and (header := _read(filesystem, folder / name)) is not None
                 if (header.cluster, header.node) == (cluster, node)
             ),
             Origin(cluster, node, chance(INCARNATION_SIZE)),
@@ -62,7 +63,7 @@ def _read(filesystem: Filesystem, path: Path) -> Origin | None:
 
 
 def _write(filesystem: Filesystem, folder: Path, origin: Origin) -> None:
-    unfinished = folder / f"{IDENTITY}.new"
+    unfinished = folder / f"{IDENTITY}{UNFINISHED}"
     with contextlib.suppress(FileNotFoundError):
         filesystem.unlink(unfinished)
     file = filesystem.create(unfinished)

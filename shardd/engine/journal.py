@@ -21,6 +21,7 @@ SPARE_SIZE_MAX = 16 << 20
 SUFFIX = ".segment"
 UNFINISHED = ".new"
 SPARE = "spare"
+FAILED = "the disk refused a write; the shard server takes none until it is started again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process lacks something, and not the disk
 
@@ -83,9 +84,7 @@ class Journal:
         open no more files, and StorageFailedError for good.
         """
         if self.failed:
-            raise StorageFailedError(
-                "the disk refused a write; the shard server takes none until it is started again"
-            )
+            raise StorageFailedError(FAILED)
         size = sum(entry.size for entry in entries)
         size += BLOCK_SIZE * (1 + size // (PIECE_SIZE_MAX - RECORD_SIZE_MAX))
         fault: OSError | None = None
