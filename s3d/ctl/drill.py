@@ -3,13 +3,12 @@
 import argparse
 import asyncio
 import json
-import signal
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from s3d.ctl import drill_screen
+from s3d.ctl.endings import INTERRUPTED, end_with_signals
 from s3d.drill import disks
 from s3d.drill.course import Course, Plan
 from s3d.drill.facts import FULL, Record
@@ -22,8 +21,6 @@ from s3d.drill.store import OwnStore
 from s3d.drill.verdict import holds, summary
 from shardd.contract import flags
 
-INTERRUPTED: Final = 130  # as shells say it of Ctrl-C
-
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where every promise held, 1 where one broke, INTERRUPTED where none did until somebody ended it."""
@@ -31,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     faults = arguments.faults
     if impossible := set(faults or ()) - set(possible):
         flags.refuse(f"{', '.join(sorted(impossible))}: not in a store that holds what somebody wants")
+    if arguments.page is not None:
+        arguments.page.touch()  # whoever cannot write there hears of it before the drill, not after
     plan = Plan(
         possible if faults is None else faults,
         rounds=arguments.rounds,
@@ -46,12 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
         record = asyncio.run(drilled)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
-    if arguments.page is not None:
-        arguments.page.write_text(page(record))
     if arguments.json:
         print(json.dumps(summary(record), indent=2))
     else:
         drill_screen.show_verdict(record)
+    if arguments.page is not None:
+        arguments.page.write_text(page(record), encoding="utf-8")
     if not holds(record):
         return 1
     return INTERRUPTED if record.interrupted else 0
@@ -62,7 +61,7 @@ async def _of_own(plan: Plan, *, asked: bool) -> Record:
 
     Where disks cannot be made to be full, that fault is left out and this is told, unless somebody `asked` for it.
     """
-    _end_with_signals()
+    end_with_signals()
     left_out = ""
     if FULL in plan.faults:
         try:
@@ -79,18 +78,10 @@ async def _of_own(plan: Plan, *, asked: bool) -> Record:
 
 
 async def _of_running(plan: Plan, config: Path) -> Record:
-    _end_with_signals()
+    end_with_signals()
     left_out = ", ".join(name for name, fault in FAULTS.items() if not fault.harmless)
     remark = f"{left_out}: only in a drill's own store, as they take what nobody gives back"
     return await _drilled(RunningStore(flags.load_or_exit(config), config), plan, remark=remark)
-
-
-def _end_with_signals() -> None:
-    """SIGTERM and SIGHUP end the running task as Ctrl-C does."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 async def _drilled(store: Store, plan: Plan, *, remark: str) -> Record:

@@ -43,6 +43,10 @@ class RefusedError(QuoinError):
     """A reply that says that the store could not: 5xx, or what is no right answer to a right request."""
 
 
+class DisorderError(RefusedError):
+    """A list that names a key twice or out of order, or that promises more and names none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A whole answer; header names in lower case."""
@@ -163,16 +167,22 @@ async def insist(client: Client, endpoints: Sequence[str], method: str, path: st
 async def list_keys(ask: Callable[[Pairs], Awaitable[Reply]], prefix: str) -> dict[str, str]:
     """Every key of a bucket under `prefix`, with its ETag, page by page. `ask`: a GET of the bucket with that query.
 
-    Raises LostError, RefusedError.
+    Raises LostError, RefusedError, DisorderError.
     """
-    found, query = dict[str, str](), [("list-type", "2"), ("prefix", prefix)]
+    found, query, last = dict[str, str](), [("list-type", "2"), ("prefix", prefix)], ""
     while True:
         reply = await ask(query)
         if reply.status != 200:
             raise RefusedError(f"LIST {reply.status} {reply.code}")
         etags = [etag.strip('"') for etag in reply.texts("ETag")]
-        found |= zip(reply.texts("Key"), etags, strict=True)
-        tokens = reply.texts("NextContinuationToken")
+        keys, tokens = reply.texts("Key"), reply.texts("NextContinuationToken")
+        for key in keys:
+            if key <= last:
+                raise DisorderError(f"LIST names {key} behind {last}")
+            last = key
+        found |= zip(keys, etags, strict=True)
         if not tokens:
             return found
+        if not keys:
+            raise DisorderError(f"LIST promises more behind {last}, and names nothing")
         query = [*query[:2], ("continuation-token", tokens[0])]

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from s3d.drill.client import Client, LostError, RefusedError, insist
+from s3d.drill.bucket import claim, clear
+from s3d.drill.client import Client, LostError, RefusedError
 from s3d.drill.facts import Record, Sample, Strike
 from s3d.drill.faults import FAULTS, Fault
 from s3d.drill.healing import ailing, before, is_healed, states
-from s3d.drill.judgement import empty, judge
+from s3d.drill.judgement import judge
 from s3d.drill.load import Traffic, Worker
 from s3d.drill.model import Bodies, Model
 from s3d.drill.port import NoProcessError, StartError, Store, key_of
@@ -22,7 +23,6 @@ from shardd.contract.blobs import NodeId
 
 SAMPLE_S: Final = 0.5
 HEAL_S_MAX: Final = 300.0
-CLEAR_S_MAX: Final = 30.0
 STATUS: Final = "/-/admin/status"
 
 
@@ -60,11 +60,11 @@ class Course:
         """The whole course, or what there was of it where the task is cancelled: the record says so.
 
         In a store that outlives the drill, nothing of it is left. Raises LostError, RefusedError where the store does
-        not even make a bucket.
+        not even make a bucket, InUseError where an earlier drill left it.
         """
         cluster, bucket = self._store.cluster, f"quoin-drill-{self._plan.seed}"
         async with Client(key_of(cluster, self._plan.key), authority=cluster.gateway.tls_authority) as client:
-            await insist(client, self._endpoints, "PUT", f"/{bucket}")
+            await claim(client, self._endpoints, bucket)
             traffic = Traffic(
                 client,
                 self._endpoints,
@@ -77,9 +77,10 @@ class Course:
                 await self._drill(traffic)
             except asyncio.CancelledError:
                 self.record.interrupted = True
-            self.record.took_s = self._now_s()
-            if self._store.outlives:
-                await self._clear(traffic)
+            finally:
+                self.record.took_s = self._now_s()
+                if self._store.outlives and (left := await clear(client, self._endpoints, bucket)):
+                    self.record.remarks.append(left)
 
     async def _drill(self, traffic: Traffic) -> None:
         async with self._watched(traffic.client):
@@ -89,16 +90,6 @@ class Course:
                     if not await self._strike(fault, node):
                         break
             await judge(traffic)
-
-    async def _clear(self, traffic: Traffic) -> None:
-        """What cannot be taken away is told."""
-        try:
-            async with asyncio.timeout(CLEAR_S_MAX):
-                await empty(traffic)
-        except TimeoutError:
-            self.record.remarks.append(
-                f"the bucket {traffic.bucket} could not be taken away in {CLEAR_S_MAX:g} s"
-            )
 
     async def _strike(self, name: str, node: NodeId) -> bool:
         """One fault of one node, until all is healed; whether that came in time."""

@@ -38,7 +38,7 @@ class Operation:
 
     @property
     def ended_s(self) -> float:
-        """When its last byte came."""
+        """When its last byte came, or nobody waited for it any more."""
         return self.began_s + self.took_s
 
 

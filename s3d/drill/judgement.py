@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
-from s3d.drill.client import LostError, RefusedError, list_keys
+from s3d.drill.bucket import keys_of
+from s3d.drill.client import DisorderError, LostError, RefusedError
 from s3d.drill.facts import Breach, Finding
 from s3d.drill.load import Traffic
 
@@ -27,7 +27,7 @@ class _Patience:
 async def judge(traffic: Traffic, *, prefix: str = "", patience_s: float = PATIENCE_S) -> None:
     """Adds to the record what is wrong with the keys under `prefix`, and with whole lists.
 
-    What gets no answer in `patience_s` is lost.
+    What gets no answer in `patience_s` is lost, whole lists too.
     """
     patience = _Patience(patience_s)
     places = zip(traffic.model.keys(prefix), cycle(traffic.endpoints), strict=False)
@@ -35,23 +35,9 @@ async def judge(traffic: Traffic, *, prefix: str = "", patience_s: float = PATIE
         for _ in range(READERS):
             group.create_task(_read(traffic, places, patience))
     for endpoint in traffic.endpoints:
-        listed = await _whole_list(traffic, endpoint, time.monotonic() + patience_s)
-        traffic.record.findings += traffic.model.judge_list(listed, "")
-
-
-async def empty(traffic: Traffic) -> None:
-    """Takes away all that the drill wrote, and its bucket, through whichever gateway answers.
-
-    What an interrupted client had asked for may come meanwhile, so it tries until whoever asks has waited enough.
-    """
-    for endpoint in cycle(traffic.endpoints):
-        url = f"{endpoint}/{traffic.bucket}"
-        with suppress(LostError, RefusedError):
-            for key in await _list(traffic, endpoint):
-                await traffic.client.request("DELETE", f"{url}/{key}")
-            if (await traffic.client.request("DELETE", url)).status in (204, 404):
-                return
-        await asyncio.sleep(PAUSE_S)
+        listed = await _persistent_list(traffic, endpoint, patience)
+        found = [listed] if isinstance(listed, Finding) else traffic.model.judge_list(listed, "")
+        traffic.record.findings += found
 
 
 async def _read(traffic: Traffic, places: Iterator[tuple[str, str]], patience: _Patience) -> None:
@@ -82,16 +68,16 @@ async def _persistent_get(
         await asyncio.sleep(PAUSE_S)
 
 
-async def _whole_list(traffic: Traffic, endpoint: str, deadline_s: float) -> dict[str, str]:
+async def _persistent_list(traffic: Traffic, endpoint: str, patience: _Patience) -> dict[str, str] | Finding:
+    deadline_s = time.monotonic() + patience.left_s
     while True:
         try:
-            return await _list(traffic, endpoint)
-        except (LostError, RefusedError):
-            if time.monotonic() > deadline_s:
-                raise
+            return await keys_of(traffic.client, endpoint, traffic.bucket)
+        except DisorderError as error:
+            return Finding(Breach.ANSWER, "", f"{endpoint}: {error}")
+        except (LostError, RefusedError) as error:
+            said = str(error)
+        if time.monotonic() > deadline_s:
+            patience.left_s = 0.0
+            return Finding(Breach.LOST, "", f"no whole list from {endpoint} in time: {said}")
         await asyncio.sleep(PAUSE_S)
-
-
-async def _list(traffic: Traffic, endpoint: str) -> dict[str, str]:
-    url = f"{endpoint}/{traffic.bucket}"
-    return await list_keys(lambda query: traffic.client.request("GET", url, query=query), "")

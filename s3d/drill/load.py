@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from s3d.drill.client import Client, LostError, Pairs, RefusedError, Reply, UnsentError, list_keys
+from s3d.drill.client import (
+    Client,
+    DisorderError,
+    LostError,
+    Pairs,
+    RefusedError,
+    Reply,
+    UnsentError,
+    list_keys,
+)
 from s3d.drill.facts import Breach, Finding, Operation, Record
 from s3d.drill.model import Content, Model, etag_of
 
@@ -109,9 +118,10 @@ class Worker:
             size_bytes = await self._acts[kind]()
         except (LostError, RefusedError) as fault:
             error = str(fault)
-        record = self._traffic.record
-        took_s = time.monotonic() - began_s
-        record.operations.append(Operation(kind, began_s - self._traffic.origin_s, took_s, size_bytes, error))
+        finally:
+            # Where somebody ends the drill, what has no answer yet is written down too: it hung for that long.
+            at_s, took_s = began_s - self._traffic.origin_s, time.monotonic() - began_s
+            self._traffic.record.operations.append(Operation(kind, at_s, took_s, size_bytes, error))
         if error:
             await asyncio.sleep(PAUSE_AFTER_ERROR_S)
 
@@ -174,7 +184,11 @@ class Worker:
 
     async def _list(self) -> int:
         prefix = f"c{self._number:02}/"
-        listed = await list_keys(lambda query: self._ask(Order("GET", "", query=query)), prefix)
+        try:
+            listed = await list_keys(lambda query: self._ask(Order("GET", "", query=query)), prefix)
+        except DisorderError as error:
+            self._note(Finding(Breach.ANSWER, prefix, str(error)))
+            return 0
         for finding in self._traffic.model.judge_list(listed, prefix):
             self._note(finding)
         return 0

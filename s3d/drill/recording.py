@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 from hashlib import md5
 from typing import Final
 
-from s3d.drill.client import Client, LostError, Pairs, RefusedError, Reply, UnsentError, list_keys
+from s3d.drill.client import (
+    Client,
+    DisorderError,
+    LostError,
+    Pairs,
+    RefusedError,
+    Reply,
+    UnsentError,
+    list_keys,
+)
 from s3d.drill.linearizability import Act, Call, Outcome, Value
 
 BODY_BYTES: Final = 64
@@ -22,7 +31,8 @@ WEIGHTS: Final = {"GET": 40, "PUT": 22, "DELETE": 8, "if-none-match": 10, "if-ma
 
 @dataclass(slots=True)
 class History:
-    """What all clients saw. `wrong`: bodies that are not those of their ETag. `unknown`: outcomes that nobody knows."""
+    """What all clients saw. `wrong`: bodies that are not those of their ETag, lists out of order. `unknown`: outcomes
+    that nobody knows."""
 
     calls: list[Call] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -120,7 +130,11 @@ class Recorder:
     async def _list(self) -> None:
         """A list is one read of each key."""
         began_s = time.monotonic()
-        listed = await list_keys(lambda query: self._ask("GET", "", query=query), PREFIX)
+        try:
+            listed = await list_keys(lambda query: self._ask("GET", "", query=query), PREFIX)
+        except DisorderError as error:
+            self._shared.history.wrong.append(str(error))
+            return
         ended_s = time.monotonic()
         self._shared.history.lists += 1
         self._shared.history.calls += reads_of(

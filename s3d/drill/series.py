@@ -22,11 +22,11 @@ class Span:
 def rates(
     operations: Sequence[Operation], end_s: float, step_s: float, *, weight: Callable[[Operation], float]
 ) -> Points:
-    """The sum of `weight` a second of what ended in each step, put at the step's middle."""
+    """The sum of `weight` a second of what ended in each step until `end_s`, put at the step's middle."""
     sums = [0.0] * max(1, ceil(end_s / step_s))
     for one in operations:
-        if one.ended_s < end_s:
-            sums[int(one.ended_s / step_s)] += weight(one)
+        if one.ended_s <= end_s:  # the one that ended last belongs to the last step: often it is what hung
+            sums[min(int(one.ended_s / step_s), len(sums) - 1)] += weight(one)
     return [((at + 0.5) * step_s, total / step_s) for at, total in enumerate(sums)]
 
 

@@ -9,6 +9,7 @@ from s3d.drill.facts import Breach, Operation, Record
 
 ERROR_SHARE_MAX: Final = 0.001
 STALL_S_MAX: Final = 3.0
+QUIET_S_MAX: Final = STALL_S_MAX  # a store that hangs before any fault is no excuse for one that hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ def verdict(record: Record) -> list[Promise]:
     """Every promise, in the order of its weight."""
     found = Counter(finding.breach for finding in record.findings)
     promises = [Promise(breach.value, str(found[breach]), "0", not found[breach]) for breach in Breach]
-    share, stall_s, quiet_s = error_share(record), longest_s(record.operations), quiet_longest_s(record)
+    share, stall_s = error_share(record), longest_s(record.operations)
+    quiet_s = min(quiet_longest_s(record), QUIET_S_MAX)
     slow = (
         f"{STALL_S_MAX:g} s" if not quiet_s else f"{STALL_S_MAX:g} s, + {quiet_s:.2f} s as before any fault"
     )

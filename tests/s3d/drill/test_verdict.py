@@ -73,6 +73,12 @@ def test_a_stall_breaks_its_own_unless_the_machine_was_as_slow_before():
     assert holds(found)
 
 
+def test_who_hangs_before_any_fault_has_no_excuse():
+    found = record()
+    found.operations[10] = replace(found.operations[10], took_s=7.0)
+    assert broken(found) == ["longest stall"]
+
+
 def test_a_store_that_does_not_heal_breaks_its_promise():
     found = record()
     found.strikes[0].healed_s = None
@@ -82,6 +88,8 @@ def test_a_store_that_does_not_heal_breaks_its_promise():
 def test_series():
     operations = [Operation("GET", at / 10, 0.0, 10) for at in range(40)]
     assert rates(operations, 4.0, 2.0, weight=lambda one: one.size_bytes) == [(1.0, 100.0), (3.0, 100.0)]
+    last = Operation("GET", 3.0, 1.0, 20)
+    assert rates([*operations, last], 4.0, 2.0, weight=lambda one: one.size_bytes)[-1] == (3.0, 110.0)
     assert [quantile(range(1, 101), share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
     assert quantiles([Operation("GET", 5, 1), Operation("GET", 5.5, 1.4)], 2.0, share=0.5) == [(7.0, 1)]
     assert spans(record())[1:] == [
