@@ -26,10 +26,11 @@ from s3d.drill.running import RunningStore
 from s3d.protocol.sigv4 import Key
 from shardd.contract.cluster import Cluster
 from shardd.contract.cluster_file import load
-from tests.s3d.drill.gateway import Gateway, listed, serving
+from tests.s3d.drill.gateway import Gateway, etag, listed, serving
 
 KEY = Key("AN-ID", "a secret of nobody", "us-east-1")
 NOBODY = "http://127.0.0.1:1"  # no gateway listens there
+SEEN_S_MAX = 120.0
 LISTS = Mix({"LIST": 1}, keys=1)
 
 
@@ -113,19 +114,18 @@ async def test_pages_in_order_are_one_list():
 
 
 async def test_a_wrong_list_is_told_by_drill_judgement_and_verify():
+    """The one object that is there is listed twice, as it is."""
+    body = Bodies(1).bytes_of(1, 100)
+
     async def twice(request: web.Request) -> web.Response | None:
-        return listed([("k/1", "e"), ("k/1", "e")]) if "list-type" in request.query else None
+        return listed([("c00/00.0", etag(body))] * 2) if "list-type" in request.query else None
 
     gateway = Gateway(twice)
-    gateway.buckets["b"] = {}
+    gateway.buckets["b"] = {"c00/00.0": body}
     async with serving(gateway) as endpoint, traffic(endpoint, LISTS) as some:
-        some.model.settle("c00/00.0", None)
         await judgement.judge(some)
         assert [one.breach for one in some.record.findings] == [Breach.ANSWER]
         some.record.findings.clear()
-        some.model.settle(
-            "c00/00.0", some.model.bodies.object_of(1, 100)[0]
-        )  # who has nothing to read lists nothing
         await until(lambda: some.record.findings, Worker(some, 0).run(), some.stop)
         assert some.record.findings[0].breach is Breach.ANSWER
         recording = Recording(some.client, [endpoint], "b", keys=2, seed=1)
@@ -134,11 +134,11 @@ async def test_a_wrong_list_is_told_by_drill_judgement_and_verify():
 
 async def until(seen: Callable[[], object], work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
     """Lets a client work until that is seen."""
-    working = asyncio.create_task(work)
-    while not seen():
-        await asyncio.sleep(0.01)
-    stop.set()
-    await working
+    async with asyncio.timeout(SEEN_S_MAX), asyncio.TaskGroup() as group:
+        group.create_task(work)
+        while not seen():
+            await asyncio.sleep(0.01)
+        stop.set()
 
 
 async def test_a_right_gateway_is_right_and_nothing_is_left_of_verify(tmp_path: Path):
