@@ -52,7 +52,6 @@ class Counters:
     mended_shards: int = 0
     failed_blobs: int = 0
     swept_shards: int = 0
-    leads: bool = False
 
 
 @dataclass(slots=True)
@@ -87,6 +86,7 @@ class Repairer:
     """Runs in every gateway; the one that holds the lease does the work, all of them file what their reads complain of.
 
     `ring` orders the nodes for shards that need a place: a blob's key is not known here, so its id takes its place.
+    `leads`: whether this one did the work at the last look.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Repairer:
         suspects: Suspects,
         now_us: Callable[[], int],
     ) -> None:
-        self.counters = Counters()
+        self.counters, self.leads = Counters(), False
         self._resources = resources
         self._ring = ring
         self._states = states
@@ -128,7 +128,7 @@ class Repairer:
                 for turn in self._turns:
                     group.create_task(self._again_and_again(turn), name=turn.__name__)
         finally:
-            self.counters.leads = False
+            self.leads = False
             await self._attempt(self._lease.give_up())
 
     async def round(self) -> None:
@@ -157,12 +157,12 @@ class Repairer:
     async def _do(self, work: Turn) -> None:
         """Where this process leads."""
         await self._attempt(self._lead())
-        if self.counters.leads:
+        if self.leads:
             await self._attempt(work())
 
     async def _lead(self) -> None:
-        self.counters.leads = False  # where nobody can say
-        self.counters.leads = await self._lease.hold()
+        self.leads = False  # where nobody can say
+        self.leads = await self._lease.hold()
 
     async def _attempt(self, work: Coroutine[None, None, None]) -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from s3d.blobs.comparing import Line
+from s3d.blobs.comparing import Line, begun_ms
 from s3d.blobs.identity import Identity, IdentityError, decode_identity
 from s3d.blobs.salvaging import Doubt, Found, Held, Salvage, place, replace
 from s3d.metadata.fields import Placement
@@ -41,11 +41,11 @@ class _Walked:
 
 
 async def run(clients: Clients, salvage: Salvage, *, since_us: int, all_there: bool) -> None:
-    """Everything that the nodes hold, compared with the state that `salvage` then changes it. Raises ShardError.
+    """Compare all that the nodes hold with the state, and have `salvage` change it. Raises ShardError.
 
-    Only where `all_there`, all nodes of the cluster, is what none of them has taken for deleted. Of blobs begun before
-    `since_us` that the state does not know nothing is made: the store itself had given them up. What has fewer than k
-    shards on these nodes is told.
+    Only where `all_there`, for all nodes of the cluster, is what none of them has taken for deleted. Of blobs begun
+    before `since_us` that the state does not know nothing is made: the store itself had given them up. What has fewer
+    than k shards on these nodes is told.
     """
     walked = await _walk(clients, salvage, since_us=since_us)
     salvage.relocate(walked.moved)
@@ -70,7 +70,7 @@ async def _walk(clients: Clients, salvage: Salvage, *, since_us: int) -> _Walked
             if ahead is not None and ahead[0] == blob:
                 walked.meet(blob, ahead[1], held)
                 ahead = next(rows, None)
-            elif int.from_bytes(blob[:6], "big") * 1_000 >= since_us and not view.condemned_blob(blob):
+            elif begun_ms(blob) * 1_000 >= since_us and not view.condemned_blob(blob):
                 unknown.append((blob, held))
                 if len(unknown) == UNKNOWN_AT_ONCE:
                     walked.found += await _identified(clients, unknown, salvage)
@@ -145,8 +145,7 @@ async def _identified(
                 found.append(Found(blob, identity, shards))
                 continue
             what = f"{there} shards are there, and it takes {identity.k}: it was never acknowledged, or was deleted"
-            key = identity.key.decode(errors="replace")
-            salvage.report.doubts.append(Doubt(what, identity.bucket, key, blob.hex()))
+            salvage.report.doubts.append(Doubt.about(what, identity.bucket, identity.key, blob=blob))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(STATS_AT_ONCE, len(unknown))):

@@ -55,6 +55,11 @@ class Doubt:
     key: str = ""
     blob: str = ""
 
+    @classmethod
+    def about(cls, what: str, bucket: str, key: bytes, *, blob: bytes = b"") -> "Doubt":
+        """One that names a key, whose bytes may be no text."""
+        return cls(what, bucket, key.decode(errors="replace"), blob.hex())
+
 
 @dataclass(slots=True)
 class Report:
@@ -147,13 +152,8 @@ class Salvage:
         self._apply(orders)
         self.report.dropped += len(doomed)
         for bucket, key, _ in doomed:
-            self.report.doubts.append(
-                Doubt(
-                    "no node has a shard of it: deleted or replaced since",
-                    bucket,
-                    key.decode(errors="replace"),
-                )
-            )
+            what = "no node has a shard of it: deleted or replaced since"
+            self.report.doubts.append(Doubt.about(what, bucket, key))
 
     def tell_unread(self, unread: Mapping[bytes, str]) -> None:
         """Name the versions of which a blob cannot be read from the nodes that are there; `unread` says why."""
@@ -164,8 +164,7 @@ class Salvage:
             for bucket, key, _, blobs in _named(view):
                 for blob in blobs & unread.keys():
                     left.discard(blob)
-                    name = key.decode(errors="replace")
-                    self.report.doubts.append(Doubt(unread[blob], bucket, name, blob.hex()))
+                    self.report.doubts.append(Doubt.about(unread[blob], bucket, key, blob=blob))
         for blob in sorted(left):
             self._doubt(f"{unread[blob]}: a part of an upload", blob=blob)
 
@@ -266,8 +265,8 @@ class Salvage:
         if one is None:
             self.report.doubts.append(Doubt(what, bucket, blob=blob.hex()))
         else:
-            key = one.identity.key.decode(errors="replace")
-            self.report.doubts.append(Doubt(what, one.identity.bucket, key, one.blob.hex()))
+            said = one.identity
+            self.report.doubts.append(Doubt.about(what, said.bucket, said.key, blob=one.blob))
 
 
 def _name(one: Found) -> tuple[str, bytes]:

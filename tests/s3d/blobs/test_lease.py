@@ -81,7 +81,7 @@ async def test_a_blob_in_the_middle_is_left_by_who_lost_the_lease(
         cluster.now_us += 2 * LIFE_US  # it stood still
         assert await other.hold()
         await round_
-    assert asked == 2 and not cluster.repairer.counters.leads and cluster.degraded() == 1
+    assert asked == 2 and not cluster.repairer.leads and cluster.degraded() == 1
     assert 4 not in {node for node, _ in cluster.row(stored).shards}
     monkeypatch.setattr(Pace, "due_s", lambda pace, size: 0.0)
     next_one = Repairer(

@@ -258,11 +258,11 @@ async def test_one_process_leads_and_another_when_it_is_gone(cluster: Cluster) -
     async with store(5) as other:
         second = another(cluster, other)
         await second.round()
-        assert cluster.repairer.counters.leads and not second.counters.leads
+        assert cluster.repairer.leads and not second.leads
         cluster.now_us += LIFE_US  # it was killed, or stands still
         await second.round()
         await cluster.repairer.round()
-        assert second.counters.leads and not cluster.repairer.counters.leads
+        assert second.leads and not cluster.repairer.leads
 
 
 async def test_an_unreadable_blob_does_not_stop_the_others(cluster: Cluster) -> None:

@@ -59,7 +59,7 @@ async def test_a_state_that_cannot_be_read_ends_nothing(
         patch.setattr(State, "view", lambda state: (_ for _ in ()).throw(StateFullError("unreadable")))
         await cluster.repairer.round()
     await cluster.repairer.round()
-    assert cluster.repairer.counters.leads
+    assert cluster.repairer.leads
 
 
 async def test_complaints_that_could_not_be_filed_are_filed_later(
