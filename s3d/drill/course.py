@@ -170,8 +170,11 @@ class Course:
 
 
 def strikes_of(faults: Sequence[str], nodes: Sequence[NodeId], *, rounds: int) -> list[tuple[str, NodeId]]:
-    """Which fault strikes which node. In each round each fault strikes and each node is struck; the next one begins
-    with the next fault, so that each node meets each."""
+    """Which fault strikes which node.
+
+    In each round each fault strikes and each node is struck; the next one begins with the next fault, so that each node
+    meets each.
+    """
     strikes = max(len(faults), len(nodes)) if faults else 0
     return [
         (faults[(turn + at) % len(faults)], nodes[at % len(nodes)])

@@ -98,8 +98,11 @@ def _check(key: str, calls: Sequence[Call], before: Value) -> Violation | None:
 
 
 class _Done(NamedTuple):
-    """The calls that are done. Of the sure ones, by their begin: the first `first`, and those of the bits of `window`
-    after them; of the unsure ones those of the bits of `used`."""
+    """The calls that are done.
+
+    Of the sure ones, by their begin: the first `first`, and those of the bits of `window` after them; of the unsure
+    ones those of the bits of `used`.
+    """
 
     first: int = 0
     window: int = 0

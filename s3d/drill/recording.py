@@ -31,8 +31,10 @@ WEIGHTS: Final = {"GET": 40, "PUT": 22, "DELETE": 8, "if-none-match": 10, "if-ma
 
 @dataclass(slots=True)
 class History:
-    """What all clients saw. `wrong`: bodies that are not those of their ETag, lists out of order. `unknown`: outcomes
-    that nobody knows."""
+    """What all clients saw.
+
+    `wrong`: bodies that are not those of their ETag, lists out of order. `unknown`: outcomes that nobody knows.
+    """
 
     calls: list[Call] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
