@@ -43,8 +43,10 @@ async def keys_of(client: Client, endpoint: str, bucket: str) -> dict[str, str]:
 
 
 async def _empty(client: Client, endpoints: Sequence[str], bucket: str) -> None:
-    """Through whichever gateway answers; what an interrupted client had asked for may come meanwhile, so it tries
-    until the bucket is gone."""
+    """Through whichever gateway answers, until the bucket is gone.
+
+    What an interrupted client had asked for may come meanwhile.
+    """
     for endpoint in cycle(endpoints):
         url = f"{endpoint}/{bucket}"
         with suppress(LostError, RefusedError):

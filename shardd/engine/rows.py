@@ -82,10 +82,12 @@ class SegmentRow(msgspec.Struct, array_like=True):
 
 
 def shard_key(blob: bytes, shard: int) -> bytes:
+    """The key of a shard's tombstone, with which those of its extents begin."""
     return _SHARD_KEY.pack(blob, shard)
 
 
 def split_shard_key(key: bytes) -> tuple[bytes, int]:
+    """The blob and the number of a shard."""
     blob, shard = _SHARD_KEY.unpack(key)
     return blob, shard
 
@@ -96,11 +98,13 @@ def extent_suffix(extent: int) -> bytes:
 
 
 def extent_in(key: bytes) -> int:
+    """The number of the extent whose key this is."""
     (extent,) = _EXTENT_NUMBER.unpack_from(key, SHARD_KEY_SIZE)
     return int(extent)
 
 
 def encode_extent(row: ExtentRow) -> bytes:
+    """The bytes of an extent's row."""
     flags = (LAST if row.last else 0) | (QUARANTINED if row.quarantined else 0)
     fixed = _EXTENT.pack(row.generation, row.segment, row.offset, row.head_size, row.length, flags)
     return _sealed(fixed, row.holders)
@@ -116,6 +120,7 @@ def decode_extent(data: bytes) -> ExtentRow:
 
 
 def encode_tombstone(row: TombstoneRow) -> bytes:
+    """The bytes of a tombstone's row."""
     return _sealed(_TOMBSTONE.pack(row.generation, row.segment, row.offset), row.holders)
 
 
