@@ -87,11 +87,11 @@ async def _of_running(plan: Plan, config: Path) -> Record:
 async def _drilled(store: Store, plan: Plan, *, remark: str) -> Record:
     course = Course(store, plan)
     course.record.remarks += [remark] if remark else []
-    async with drill_screen.shown(course.record):
-        try:
+    try:
+        async with drill_screen.shown(course.record):
             await course.run()
-        except ExceptionGroup as group:
-            raise _first(group) from group
+    except ExceptionGroup as group:
+        raise _first(group) from group
     return course.record
 
 

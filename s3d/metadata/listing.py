@@ -119,7 +119,9 @@ def list_versions(
     previous = b""
     if after_version:
         start = _version_place(view, query.incarnation, after, after_version) + b"\0"
-        previous = after
+        newest = view.reads.seek(tables.VERSIONS, begin)
+        # Where the page before ended with what was the newest until it went, the next one is the newest now.
+        previous = after if newest and newest[0] < start else b""
     last = (b"", "")
     for name, at, raw in _walk(view, _VERSIONS, query, _behind(_VERSIONS, query, after, start)):
         if len(page.entries) + len(page.prefixes) >= query.limit:

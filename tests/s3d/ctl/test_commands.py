@@ -44,6 +44,21 @@ def test_env_is_what_a_shell_takes(config: Path, capsys: Output) -> None:
     assert shell.stdout == expected
 
 
+def test_a_page_that_cannot_be_written_is_told_before_the_drill(config: Path, capsys: Output) -> None:
+    page = config.parent / "no folder" / "page.html"
+    words = ["-config", str(config), "drill", "--running", "--faults", "none", "--page", str(page)]
+    assert main(words) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["drill", "--running", "--faults", "none"], ["verify"]])
+def test_a_store_that_nobody_reaches_is_told_in_one_line(
+    config: Path, capsys: Output, words: list[str]
+) -> None:
+    assert main(["-config", str(config), *words]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("s3ctl: no connection: ")
+
+
 def test_a_secret_with_signs_of_the_shell_is_quoted(config: Path, capsys: Output) -> None:
     config.write_text(TEXT + '[[auth]]\naccess_key_id = "ALICE"\nsecret_access_key = "it\'s $HOME `x`"\n')
     assert main(["-config", str(config), "env"]) == 0

@@ -237,6 +237,12 @@ def test_versions_roll_up_and_go_on_behind_a_version_that_is_gone(state: State) 
         assert [(entry.key, entry.row.sequence) for entry in page.entries] == [(b"b", 5), (b"b", 3)]
         gone = list_versions(view, Query(incarnation), after=b"b", after_version=keys.version_id_of(4))
         assert [(entry.key, entry.latest) for entry in gone.entries] == [(b"b", False), (b"c\0/x", True)]
+        newest = list_versions(view, Query(incarnation), after=b"b", after_version=keys.version_id_of(7))
+        assert [(entry.row.sequence, entry.latest) for entry in newest.entries] == [
+            (5, True),
+            (3, False),
+            (6, True),
+        ]
         whole = list_versions(view, Query(incarnation), after=b"b")
         assert [entry.key for entry in whole.entries] == [b"c\0/x"]
 
