@@ -53,7 +53,7 @@ def _of_nodes(fleet: Fleet) -> Iterable[Gauge]:
         _plain("nodes_near_full", "Nodes whose disks are nearly full, or full.", len(near_full)),
         _plain("nodes_full", "Nodes that have no room for new shards.", len(full)),
         _plain("nodes_slow", "Nodes that it reaches, and goes round because they are slow.", slow),
-        _plain("quarantined_records", "Damaged records that are still to be made anew.", rotten),
+        _plain("quarantined_records", "Damaged records that are still to be made anew, or deleted.", rotten),
         Gauge("node_up", "Whether this gateway reaches the shard server of a node.", each),
     )
 

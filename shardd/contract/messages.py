@@ -88,7 +88,10 @@ class Stat(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
-    """(blob, shard, generation, extents, bytes, complete) each; `after` continues, empty at the end."""
+    """(blob, shard, generation, extents, bytes, complete) each; `after` continues, empty at the end.
+
+    Damaged extents count for the generation alone: of a shard that is all rot there are none.
+    """
 
     shards: list[tuple[bytes, int, int, int, int, bool]]
     after: bytes

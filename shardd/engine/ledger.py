@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from shardd.engine.index import Index
-from shardd.engine.record import Kind, Record, head_size
+from shardd.engine.record import LAST, Header, Kind, Record, head_size
 from shardd.engine.rows import (
     TOMBSTONE_SIZE,
     ExtentRow,
@@ -34,7 +34,27 @@ def enter(index: Index, record: Record, *, segment: int, offset: int) -> None:
         _enter_extent(index, record, row)
 
 
-def _enter_extent(index: Index, record: Record, row: ExtentRow) -> None:
+def enter_rot(index: Index, header: Header | None) -> None:
+    """Replay met a record that is not whole: a loss, and quarantined where its `header` is. Raises DamagedRowError.
+
+    Where nothing says whose it is there is no row, and nothing that a PUT could replace: reconcile meets what lacks.
+    """
+    index.totals.losses += 1
+    if header is None or header.kind != Kind.EXTENT:
+        return
+    row = ExtentRow(
+        header.generation,
+        header.segment,
+        header.offset,
+        header.head_size,
+        header.length,
+        header.flags & LAST != 0,
+        quarantined=True,
+    )
+    _enter_extent(index, header, row)
+
+
+def _enter_extent(index: Index, record: Record | Header, row: ExtentRow) -> None:
     key = shard_key(record.blob, record.shard)
     grave = index.tombstone(key)
     if grave is not None and row.generation <= grave.generation:
@@ -61,7 +81,7 @@ def _enter_tombstone(index: Index, record: Record, row: TombstoneRow) -> None:
         if (old.generation, old.segment, old.offset) >= (row.generation, row.segment, row.offset):
             return
         holders.update(old.holders, (old.segment,))
-        index.segment(old.segment).tombstone_bytes -= TOMBSTONE_SIZE
+        _uncount(index, old)
     for extent, found in index.extents(key).items():
         if found.generation <= row.generation:
             holders.update(found.holders, (found.segment,))
@@ -77,8 +97,7 @@ def _enter_tombstone(index: Index, record: Record, row: TombstoneRow) -> None:
 def drop_tombstone(index: Index, key: bytes, row: TombstoneRow) -> None:
     """Forget a deletion that no other segment holds anything for."""
     index.set_tombstone(key, None)
-    if row.segment in index.segments:
-        index.segment(row.segment).tombstone_bytes -= TOMBSTONE_SIZE
+    _uncount(index, row)
 
 
 def drop_extent(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:
@@ -130,6 +149,11 @@ def guarded(index: Index, row: TombstoneRow) -> bool:
     return any(holder in index.segments for holder in row.holders if holder != row.segment)
 
 
+def _uncount(index: Index, row: TombstoneRow) -> None:
+    if row.segment in index.segments:
+        index.segment(row.segment).tombstone_bytes -= TOMBSTONE_SIZE
+
+
 def _hold_tombstone(index: Index, key: bytes, grave: TombstoneRow, segment: int) -> None:
     if segment != grave.segment and segment not in grave.holders:
         holders = _living(index, (*grave.holders, segment), apart=grave.segment)
@@ -139,7 +163,11 @@ def _hold_tombstone(index: Index, key: bytes, grave: TombstoneRow, segment: int)
 
 def _gain(index: Index, key: bytes, extent: int, row: ExtentRow) -> None:
     index.set_extent(key, extent, row)
-    index.segment(row.segment).live_bytes += row.size
+    stats = index.segment(row.segment)
+    stats.live_bytes += row.size
+    if row.quarantined:
+        stats.quarantined_bytes += row.size
+        index.totals.quarantined += 1
     index.totals.shard_bytes += row.length
     index.totals.shards += extent == 0
 

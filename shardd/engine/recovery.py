@@ -178,9 +178,9 @@ def _replay(segment: Segment, index: Index, *, newest: bool) -> None:
         # What was read may be in the page cache or the disk's only: it is answered from, so it must be durable.
         segment.file.datasync()
         index.segment(segment.segment).scanned_to = end
-        rotten = sum(gap.start < end for gap in tail.gaps)
-        index.totals.quarantined += rotten
-        index.totals.losses += rotten
+        for gap in tail.gaps:
+            if gap.start < end:
+                ledger.enter_rot(index, gap.header)
 
 
 def _enter_records(segment: Segment, index: Index, start: int, size: int, *, newest: bool) -> _Tail:

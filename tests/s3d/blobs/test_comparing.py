@@ -28,6 +28,12 @@ def test_what_a_row_places_on_the_node_must_be_there_whole_and_of_its_generation
     assert found.unnamed == {blob(5): ((2, 0, 3),)}, "that shard belongs to node 1"
 
 
+def test_rot_that_no_row_names_is_unnamed_and_rot_that_one_names_is_missing() -> None:
+    rot = [(blob(n), 0, 3, 0, 0, False) for n in (1, 2)]
+    found = compare(NODE, rot, {blob(1): row((2, 3), (1, 0))}, stop=END, under_way=UnderWay(6))
+    assert (found.missing, found.unnamed) == (((blob(1), 0),), {blob(2): ((2, 0, 3),)})
+
+
 def test_nothing_is_said_of_what_is_behind_the_stretch() -> None:
     rows = {blob(n): row((2, 0), (1, 0)) for n in (1, 2, 3)}
     found = compare(NODE, [line(3, 1)], rows, stop=blob(2), under_way=UnderWay(0))

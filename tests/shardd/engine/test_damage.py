@@ -95,10 +95,36 @@ def test_scrub_quarantines_what_it_finds(store: ShardStore, tmp_path: Path) -> N
     for number in (1, 4):
         with pytest.raises(ShardCorruptError):
             store.read(blob(number), 0, 0, first=0, count=1)
-    assert [shard[0] for shard in store.list(b"", 10).shards] == [blob(n) for n in (0, 2, 3, 5)]
+    listed = {line[0]: line[3:] for line in store.list(b"", 10).shards}
+    assert listed == {blob(n): (0, 0, False) if n in (1, 4) else (1, 3_000, True) for n in range(6)}
     commit(store, put(1, content(3_000, 1)), Delete(blob(4), 0, 1))
     assert store.status(NOW_US).quarantined == 0
     assert read_all(store, 1) == content(3_000, 1)
+
+
+@pytest.mark.parametrize("keep_index", [True, False])
+def test_rot_that_nobody_names_is_listed_and_counts_until_it_is_deleted(
+    tmp_path: Path, keep_index: bool
+) -> None:
+    _filled(tmp_path)
+    (path,) = segment_files(tmp_path)
+    offset, _ = _records(path)[2]
+    _overwrite(path, offset + 500, b"rot")
+    if not keep_index:
+        (tmp_path / "index" / "data.mdb").unlink()
+    store = open_store(tmp_path)
+    assert scrub(store) == (1, int(keep_index)), "a start that reads all of it has found it before"
+    assert store.status(NOW_US).quarantined == 1
+    name, shard, generation, *rest = store.list(b"", 10).shards[2]
+    assert (name, rest) == (blob(2), [0, 0, False])
+    commit(store, Delete(blob(2), shard, generation))
+    assert store.status(NOW_US).quarantined == 0
+    assert blob(2) not in {line[0] for line in store.list(b"", 10).shards}
+    store.close()
+    (tmp_path / "index" / "data.mdb").unlink()
+    store = open_store(tmp_path)
+    assert store.status(NOW_US).quarantined == 0, "what is deleted is not to be mended"
+    store.close()
 
 
 def test_two_swapped_records_are_found(store: ShardStore, tmp_path: Path) -> None:
@@ -159,7 +185,8 @@ def test_bit_rot_below_what_was_synced_is_kept_and_counted(tmp_path: Path, keep_
         assert read_all(store, number) == content(3_000, number)
     with pytest.raises((ShardCorruptError, ShardNotFoundError)):
         store.read(blob(2), 0, 0, first=0, count=1)
-    assert store.status(NOW_US).quarantined == 1
+    status = store.status(NOW_US)
+    assert status.losses and status.quarantined == keep_index, "without an index nobody knows whose it is"
     assert path.stat().st_size == before, "nothing is truncated"
     store.close()
 
@@ -297,7 +324,9 @@ def test_a_start_without_an_index_goes_on_past_a_block_that_the_disk_does_not_gi
     shutil.rmtree(tmp_path / "index")
     store = open_store(tmp_path, filesystem=disk)
     status = store.status(NOW_US)
-    assert (status.quarantined, status.shards) == (len(older), 20 - len(older)), "the rest is there"
+    assert (status.quarantined, status.shards) == (len(older), 20)
+    whole = [line for line in store.list(b"", 20).shards if line[5]]
+    assert len(whole) == 20 - len(older), "the rest is there"
     store.close()
     disk.bad_block = range(2 * BLOCK_SIZE, 3 * BLOCK_SIZE)
     shutil.rmtree(tmp_path / "index")

@@ -83,7 +83,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.graves: dict[tuple[bytes, int], int] = {}
         self.forgettable: set[tuple[bytes, int]] = set()
         self.rotten: set[tuple[bytes, int, int]] = set()
-        self.rot_made = False
 
     def _open(self) -> ShardStore:
         return open_store(self.folder, filesystem=self.filesystem, segment_bytes=256 << 10)
@@ -154,7 +153,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Killed: nothing is flushed or sealed; what was acknowledged is there."""
         self.store._index.close()
         self.filesystem = SimFilesystem(self.filesystem.disk.after_kill())
-        if lose_index and not self.rot_made:  # a rebuild would count the rot in dead records, too
+        if lose_index and not self.rotten:  # of rot in a header a rebuild does not know whose it is
             shutil.rmtree(self.folder / "index")
         self.store = self._open()
 
@@ -186,7 +185,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert scrub(self.store)[1] == 1
         self.store.flush_index()
         self.rotten.add((name, shard, extent))
-        self.rot_made = True
 
     @rule(number=numbers, shard=shards, extent=extents)
     def read(self, number: int, shard: int, extent: int) -> None:
@@ -213,7 +211,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert [line[:2] + line[3:5] for line in found] == [
             (*name, len(left), sum(made.length for made in left))
             for name in sorted(self.here)
-            if (left := self._healthy(name))
+            if self.here[name]
+            for left in (self._healthy(name),)
         ]
 
     def _healthy(self, name: tuple[bytes, int]) -> list[Put]:
