@@ -157,15 +157,17 @@ class Compactor:
         return True
 
     def _is_needed(self, victim: int, found: Found) -> bool:
-        """Compare: the index must still name this very record."""
+        """Compare: the index must still name this very record, or have lost a deletion that stands in it."""
         record, place = found.record, (victim, found.header.offset)
         key = shard_key(record.blob, record.shard)
         if record.kind == Kind.EXTENT:
             row = self._index.extent(key, record.extent)
             return row is not None and not row.quarantined and (row.segment, row.offset) == place
         grave = self._index.tombstone(key)
-        if grave is None or (grave.segment, grave.offset) != place:
+        if grave is None:
             return False
+        if (grave.segment, grave.offset) != place:
+            return record.generation > grave.generation
         if ledger.guarded(self._index, grave) or len(self._forgotten) >= FORGOTTEN_MAX:
             return True
         self._forgotten.append((key, grave))

@@ -36,6 +36,7 @@ MAP_SIZE_BYTES = 64 << 30  # of addresses, not of disk: the file is as big as it
 PENDING_ROWS_MAX = 32_768
 READERS_MAX = 126
 DAMAGED_MAX = 1_000  # rows that are told apart
+NOTHING = -1  # as a generation: up to it there is none
 
 _DAMAGES = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError)
 
@@ -182,7 +183,11 @@ class Index:
             return None
 
     def tombstone(self, key: bytes) -> TombstoneRow | None:
-        """The deletion of the shard `key`. Raises DamagedRowError."""
+        """The deletion of the shard `key`. Raises DamagedPageError.
+
+        Of one whose row is damaged nobody knows what it hides, nor where: it is one that hides nothing and that every
+        segment holds records for. What stands in its record holds again when compaction meets that, or a start.
+        """
         for pending in self._layers:
             if key in pending.tombstones:
                 return pending.tombstones[key]
@@ -191,7 +196,11 @@ class Index:
                 value = transaction.get(key)
         except _DAMAGES as fault:
             raise DamagedPageError(f"a page of the index is damaged: {fault}") from fault
-        return None if value is None else decode_tombstone(value)
+        try:
+            return None if value is None else decode_tombstone(value)
+        except DamagedRowError:
+            self._pass_over(key)
+            return TombstoneRow(NOTHING, 0, 0, tuple(self.segments))
 
     def extents(self, key: bytes) -> dict[int, ExtentRow]:
         """All extents of the shard `key` whose rows are sound, in order. Raises DamagedPageError."""
