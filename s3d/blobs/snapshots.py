@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from s3d.blobs.lease import Lease
 from s3d.blobs.states import States
 from s3d.metadata import snapshot_files
+from s3d.metadata.disks import Disks
 from s3d.metadata.log import Log
 from s3d.metadata.rows import RowError
 from shardd.contract.cluster import MetadataConfig
@@ -63,8 +64,9 @@ async def aside(
 class SnapshotKeeper:
     """Runs in every gateway; the one that holds the lease makes them. `damaged` is told of damage that they meet.
 
-    `folders`: where each node keeps its own, on disks that fail apart from each other. `booted_us`: when the machine
-    began; the journal, which is not synced, may lack commands from before, so what goes on from there needs a snapshot.
+    `folders`: where each node keeps its own, on disks that fail or hang apart from each other. `booted_us`: when the
+    machine began; the journal, which is not synced, may lack commands from before, so what goes on from there needs a
+    snapshot.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class SnapshotKeeper:
     ) -> None:
         self.made = 0
         self._folders = folders
+        self._disks = Disks()
         self._states = states
         self._config = config
         self._lease = lease
@@ -119,7 +122,8 @@ class SnapshotKeeper:
             await self._lease.give_up()
 
     def _newest(self) -> Path | None:
-        return next(iter(snapshot_files.stored(self._folders)), None)
+        # The loop would hang with a disk that does; what it has, the others have as well.
+        return next(iter(snapshot_files.stored(self._disks.free(self._folders))), None)
 
     def _is_due(self, newest: Path | None) -> bool:
         if newest is None:
@@ -134,8 +138,14 @@ class SnapshotKeeper:
         return behind_bytes is None or behind_bytes >= self._config.snapshot_journal_bytes
 
     def _save(self, now_us: int, rest: Callable[[], None]) -> None:
-        # Before it, too: whoever was killed left room taken.
-        snapshot_files.prune(self._folders, keep=self._config.snapshots_keep)
+        prune = partial(
+            snapshot_files.prune,
+            self._folders,
+            keep=self._config.snapshots_keep,
+            rest=rest,
+            disks=self._disks,
+        )
+        prune()  # before it, too: whoever was killed left room taken
         with self._states.view() as view:
-            snapshot_files.save(view, self._folders, now_us=now_us, rest=rest)
-        snapshot_files.prune(self._folders, keep=self._config.snapshots_keep)
+            snapshot_files.save(view, self._folders, now_us=now_us, rest=rest, disks=self._disks)
+        prune()

@@ -4,10 +4,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from s3d.metadata import damage
+from s3d.metadata.disks import Disks
 from s3d.metadata.snapshot import write_snapshot
 from s3d.metadata.state import State, StateDamagedError
 from s3d.metadata.view import View
@@ -16,18 +18,26 @@ from shardd.contract.folders import sync_folder
 FOLDER: Final = "snapshots"  # in each node's
 SUFFIX: Final = ".snapshot"
 UNFINISHED: Final = ".unfinished"
+PIECE_BYTES: Final = 1 << 20  # of one step
+SYNC_BYTES: Final = 64 << 20  # after which a file is synced, so that the last step is no longer than others
+LET_GO_S: Final = 10.0  # in which what is not finished goes from each folder, or stays for the next time
+
+Rest = Callable[[], None]
 
 log = logging.getLogger(__name__)
 
 
-def save(view: View, folders: Sequence[Path], *, now_us: int, rest: Callable[[], None]) -> list[Path]:
+def save(
+    view: View, folders: Sequence[Path], *, now_us: int, rest: Rest, disks: Disks | None = None
+) -> list[Path]:
     """A snapshot of a state in each of `folders` that takes it: synced, then named. The files that there are then.
 
-    `rest` is called between pieces, so that the caller may give way to others. Raises RowError where the state is
-    damaged, OSError where no folder takes it.
+    `rest` is called between pieces and while a disk keeps it waiting, so that the caller may give way to others. Raises
+    RowError where the state is damaged, OSError where no folder takes it.
     """
     name = f"{now_us:016d}-{view.applied().index}{SUFFIX}"
-    with closing(_Tee(folders, name)) as tee:
+    with closing(_Tee(folders, name, disks=disks or Disks(), rest=rest)) as tee:
+        tee.open()
 
         def write(data: bytes) -> None:
             tee.write(data)
@@ -81,70 +91,118 @@ def refuse_older(state: State, folders: Iterable[Path]) -> None:
         raise StateDamagedError(f"the metadata in {state.path} {older}")
 
 
-def prune(folders: Iterable[Path], *, keep: int) -> None:
+def prune(
+    folders: Iterable[Path], *, keep: int, rest: Rest = lambda: None, disks: Disks | None = None
+) -> None:
     """Leave the newest `keep` snapshots of each folder, and nothing of those that were never finished."""
-    for folder in folders:
-        try:
-            for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("%s keeps what it has of snapshots: %s", folder, error)
+    faults = (disks or Disks()).each(folders, partial(_prune, keep=keep), rest=rest)
+    for folder, error in faults.items():
+        log.warning("%s keeps what it has of snapshots: %s", folder, error)
 
 
-class _Tee:
-    """The same bytes into a file of each folder; a folder that fails is given up, unless it is the last."""
+def _prune(folder: Path, *, keep: int) -> None:
+    for path in [*folder.glob(f"*{UNFINISHED}"), *stored([folder])[keep:]]:
+        path.unlink(missing_ok=True)
 
-    def __init__(self, folders: Sequence[Path], name: str) -> None:
-        self._name = name
-        self._files: dict[Path, BinaryIO] = {}
-        self._fault: OSError | None = None
-        for folder in folders:
-            try:
-                folder.mkdir(mode=0o700, exist_ok=True)
-                self._files[folder] = (folder / (name + UNFINISHED)).open("wb")
-            except OSError as error:
-                self._give_up(folder, error)
-        self._need_one()
+
+class _Copy:
+    """The file of one folder; each step of it in one thread. Of one that is `given_up` the last step cleans up."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._named = folder / name
+        self._unfinished = folder / (name + UNFINISHED)
+        self._file: BinaryIO | None = None
+        self._unsynced_bytes = 0
+        self.given_up = False
+
+    def open(self) -> None:
+        self._named.parent.mkdir(mode=0o700, exist_ok=True)
+        self._file = self._unfinished.open("wb")
 
     def write(self, data: bytes) -> None:
-        self._each(lambda _, file: file.write(data))
+        assert self._file is not None
+        self._file.write(data)
+        self._unsynced_bytes += len(data)
+        if self._unsynced_bytes >= SYNC_BYTES:
+            self._sync(self._file)
 
-    def finish(self) -> list[Path]:
-        self._each(self._name_it)
-        return [folder / self._name for folder in self._files]
+    def finish(self) -> None:
+        assert self._file is not None
+        self._sync(self._file)
+        self._unfinished.replace(self._named)
+        sync_folder(self._named.parent)
 
-    def close(self) -> None:
-        """Leave nothing of what was not finished: a disk that is full needs the room."""
-        for folder in list(self._files):
-            self._drop(folder)
-
-    def _name_it(self, folder: Path, file: BinaryIO) -> None:
-        file.flush()
-        os.fsync(file.fileno())
-        (folder / (self._name + UNFINISHED)).replace(folder / self._name)
-        sync_folder(folder)
-
-    def _each(self, work: Callable[[Path, BinaryIO], object]) -> None:
-        for folder, file in list(self._files.items()):
-            try:
-                work(folder, file)
-            except OSError as error:
-                self._give_up(folder, error)
-        self._need_one()
-
-    def _give_up(self, folder: Path, error: OSError) -> None:
-        log.warning("%s takes no snapshot: %s", folder, error)
-        self._fault = error
-        self._drop(folder)
-
-    def _drop(self, folder: Path) -> None:
-        if (file := self._files.pop(folder, None)) is None:
+    def drop(self) -> None:
+        """Close it, and leave nothing of what was not finished."""
+        if self._file is None:
             return
-        for step in (file.close, (folder / (self._name + UNFINISHED)).unlink):
+        for step in (self._file.close, self._unfinished.unlink):
             # The rest of a buffer is refused once more; what is finished has its name.
             with suppress(OSError):
                 step()
+        self._file = None
 
-    def _need_one(self) -> None:
-        if not self._files:
+    def _sync(self, file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        self._unsynced_bytes = 0
+
+
+class _Tee:
+    """The same bytes into a file of each folder; a folder that fails or hangs is given up, unless it is the last."""
+
+    def __init__(self, folders: Sequence[Path], name: str, *, disks: Disks, rest: Rest) -> None:
+        self._name = name
+        self._disks = disks
+        self._rest = rest
+        self._copies = {folder: _Copy(folder, name) for folder in folders}
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._fault: OSError | None = None
+
+    def open(self) -> None:
+        self._each(_Copy.open)
+
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size_bytes += len(data)
+        if self._size_bytes >= PIECE_BYTES:
+            self._flush()
+
+    def finish(self) -> list[Path]:
+        self._flush()
+        self._each(_Copy.finish)
+        return [folder / self._name for folder in self._copies]
+
+    def close(self) -> None:
+        """Leave nothing of what was not finished: a disk that is full needs the room."""
+        self._drop(list(self._copies))
+
+    def _flush(self) -> None:
+        data = b"".join(self._pieces)
+        self._pieces, self._size_bytes = [], 0
+        self._each(lambda copy: copy.write(data))
+
+    def _each(self, step: Callable[[_Copy], None]) -> None:
+        copies = self._copies.copy()
+
+        def do(folder: Path) -> None:
+            try:
+                step(copies[folder])
+            finally:
+                if copies[folder].given_up:
+                    copies[folder].drop()
+
+        faults = self._disks.each(copies, do, rest=self._rest)
+        for folder, error in faults.items():
+            log.warning("%s takes no snapshot: %s", folder, error)
+            self._fault = error
+        self._drop(faults)
+        if not self._copies:
             raise self._fault or OSError("there is no folder for a snapshot")
+
+    def _drop(self, folders: Iterable[Path]) -> None:
+        copies = {folder: self._copies.pop(folder) for folder in folders}
+        for copy in copies.values():
+            copy.given_up = True
+        self._disks.each(copies, lambda folder: copies[folder].drop(), patience_s=LET_GO_S)

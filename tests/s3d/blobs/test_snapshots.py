@@ -1,9 +1,12 @@
 """When snapshots are made, by which process, and that work beside the loop lets go of what it holds in time."""
 
 import asyncio
+import os
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,11 @@ from s3d.blobs.lease import Lease
 from s3d.blobs.snapshots import JOB, SOONEST_S, SnapshotKeeper, aside
 from s3d.metadata import snapshot_files, tables
 from s3d.metadata.commands import StopJob
+from s3d.metadata.disks import PATIENCE_S, Disks
 from s3d.metadata.log import LocalLog
 from s3d.metadata.rows import RowChecksumError, RowError
 from shardd.contract.cluster import MetadataConfig
+from shardd.contract.folders import sync_folder
 from tests.s3d.blobs.cluster import Cluster, make
 
 INTERVAL_S = 60.0
@@ -36,9 +41,10 @@ def keeper(
     booted_us: int = 0,
     config: MetadataConfig = CONFIG,
     log: LocalLog | None = None,
+    others: Sequence[Path] = (),
 ):
     return SnapshotKeeper(
-        [folder],
+        [folder, *others],
         states=cluster.state,
         config=config,
         lease=cluster.lease(JOB, bytes(15) + bytes((holder,))),
@@ -193,3 +199,100 @@ async def test_work_that_is_cancelled_has_let_go_when_it_is_over():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+def steps_in(folder: Path) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if str(folder) in thread.name]
+
+
+def impatient(sound: Sequence[Path]) -> Disks:
+    """Its time passes, a deadline at each look, once no step is under way in the folders that are `sound`."""
+    now_s = 0.0
+
+    def clock() -> float:
+        nonlocal now_s
+        if not any(map(steps_in, sound)):
+            now_s += PATIENCE_S
+        return now_s
+
+    return Disks(clock)
+
+
+@contextmanager
+def hanging(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The disk of `folder` does not come back from a sync, until this is over."""
+    over = threading.Event()
+
+    def sync(path: Path) -> None:
+        if path == folder:
+            over.wait()
+        sync_folder(path)
+
+    monkeypatch.setattr("s3d.metadata.snapshot_files.sync_folder", sync)
+    try:
+        yield
+    finally:
+        over.set()
+        for step in steps_in(folder):
+            step.join()
+
+
+async def test_a_disk_that_hangs_holds_up_no_snapshot_of_the_others_and_no_trimming(
+    cluster: Cluster, tmp_path: Path, monkeypatch
+):
+    hung, *sound = folders = [tmp_path / name for name in ("hung", "one", "two")]
+    made = keeper(cluster, hung, 1, others=sound)
+    await made.round()
+    trimmed: list[int] = []
+
+    async def trim(index: int) -> None:
+        trimmed.append(index)
+
+    monkeypatch.setattr(cluster.log, "trim", trim)
+    made._disks = impatient(sound)
+    with hanging(hung, monkeypatch):
+        for expected in (2, 3):
+            cluster.now_us += int(INTERVAL_S * 1e6)
+            await made.round()
+            assert (made.made, len(trimmed)) == (expected, expected - 1)
+            assert len(steps_in(hung)) == 1, "what hangs does not pile up"
+            assert {path.parent for path in snapshot_files.stored(sound)[:2]} == set(sound)
+    cluster.now_us += int(INTERVAL_S * 1e6)
+    await made.round()
+    newest, *_ = snapshot_files.stored(folders)
+    assert (hung / newest.name).exists(), "it is as good as the others again"
+    assert not list(hung.glob(f"*{snapshot_files.UNFINISHED}"))
+
+
+async def test_a_disk_that_hangs_holds_up_no_end(cluster: Cluster, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "snapshots"
+    made = keeper(cluster, folder, 1)
+    made._disks = Disks(lambda: 0.0)  # no deadline ends
+    with hanging(folder, monkeypatch):
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(60):
+            while not list(folder.glob(f"*{snapshot_files.SUFFIX}")):
+                await asyncio.sleep(0.005)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        [step] = steps_in(folder)
+        assert step.daemon, "else the interpreter would wait for it"
+
+
+async def test_what_hangs_from_the_beginning_leaves_nothing_once_it_goes_on(cluster: Cluster, tmp_path: Path):
+    """To open a pipe that nobody reads hangs."""
+    hung, sound = folders = [tmp_path / name for name in ("hung", "sound")]
+    hung.mkdir()
+    disks = impatient([sound])
+    with cluster.state.view() as view:
+        pipe = hung / f"{5:016d}-{view.applied().index}{snapshot_files.SUFFIX}{snapshot_files.UNFINISHED}"
+        os.mkfifo(pipe)
+        save = partial(snapshot_files.save, view, folders, now_us=5, rest=lambda: None, disks=disks)
+        [made] = save()
+        assert made.parent == sound and disks.free(folders) == [sound]
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        for step in steps_in(hung):
+            step.join()
+        os.close(reader)
+        assert not list(hung.iterdir())
+        assert len(save()) == 2
