@@ -80,7 +80,8 @@ class App:
             reply = self._refusal(S3Error("RequestTimeout"), message.target, request_id)
         except BodyError as error:
             reply = self._refusal(S3Error("IncompleteBody", str(error)), message.target, request_id)
-        except (StateFullError, NoRoomError):
+        except (StateFullError, NoRoomError) as error:
+            log.warning("%s %s: %s", request_id, name, error)
             reply = self._refusal(S3Error("StorageFull"), message.target, request_id)
         except NoBufferError as error:
             log.warning("%s %s: %s", request_id, name, error)

@@ -6,7 +6,7 @@ The store is asked how it is by one watcher; nothing here knows what a promise i
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,10 +20,15 @@ from s3d.drill.load import Traffic, Worker
 from s3d.drill.model import Bodies, Model
 from s3d.drill.port import NoProcessError, StartError, Store, key_of
 from shardd.contract.blobs import NodeId
+from shardd.contract.errors import QuoinError
 
 SAMPLE_S: Final = 0.5
 HEAL_S_MAX: Final = 300.0
 STATUS: Final = "/-/admin/status"
+
+
+class AbsentError(QuoinError):
+    """A node of the file is no member of the store, or down, before the drill took any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,11 @@ class Course:
         """The whole course, or what there was of it where the task is cancelled: the record says so.
 
         In a store that outlives the drill, nothing of it is left. Raises LostError, RefusedError where the store does
-        not even make a bucket, InUseError where an earlier drill left it.
+        not even make a bucket, InUseError where an earlier drill left it, AbsentError.
         """
         cluster, bucket = self._store.cluster, f"quoin-drill-{self._plan.seed}"
         async with Client(key_of(cluster, self._plan.key), authority=cluster.gateway.tls_authority) as client:
+            await self._expect_all(client)
             await claim(client, self._endpoints, bucket)
             traffic = Traffic(
                 client,
@@ -81,6 +87,18 @@ class Course:
                 self.record.took_s = self._now_s()
                 if self._store.outlives and (left := await clear(client, self._endpoints, bucket)):
                     self.record.remarks.append(left)
+
+    async def _expect_all(self, client: Client) -> None:
+        """Clients ask every gateway: of one that is not there they would say that the store lost what they wrote."""
+        for endpoint in self._endpoints:
+            with suppress(LostError, RefusedError):
+                said = states(await client.page(endpoint, STATUS))
+                absent = [str(node) for node in self._store.nodes if said.get(node, "down") == "down"]
+                if absent and self._store.outlives:
+                    raise AbsentError(
+                        f"no member, or down: node {', '.join(absent)} of cluster.toml; a drill begins with all of them"
+                    )
+                return
 
     async def _drill(self, traffic: Traffic) -> None:
         async with self._watched(traffic.client):

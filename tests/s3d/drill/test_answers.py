@@ -16,7 +16,7 @@ from s3d.ctl import verify
 from s3d.drill import judgement
 from s3d.drill.bucket import InUseError
 from s3d.drill.client import Client, DisorderError, Reply, list_keys
-from s3d.drill.course import Course, Plan
+from s3d.drill.course import STATUS, AbsentError, Course, Plan
 from s3d.drill.facts import Breach, Record
 from s3d.drill.linearizability import Act, Call, Outcome, violations
 from s3d.drill.load import Mix, Traffic, Worker
@@ -182,7 +182,8 @@ async def test_what_an_earlier_run_left_is_neither_blamed_on_the_store_nor_taken
 
 async def test_nothing_is_left_of_a_drill_that_fails(tmp_path: Path):
     async def nonsense(request: web.Request) -> web.Response | None:
-        return web.json_response({}) if request.path.startswith("/-/") else None
+        told = {"nodes": [{"id": 1, "state": ""}]}  # and not how much awaits repair
+        return web.json_response(told) if request.path == STATUS else None
 
     gateway = Gateway(nonsense)
     async with serving(gateway) as endpoint:
@@ -196,3 +197,18 @@ def test_where_nothing_was_answered_nothing_is_proven():
     unknown = Call("k", Act.WRITE, "a", 0.0, 1.0, outcome=Outcome.UNKNOWN)
     assert not verify.summary(History([unknown]), [])["linearizable"]
     assert verify.summary(History([unknown, Call("k", Act.READ, None, 0.0, 1.0)]), [])["linearizable"]
+
+
+@pytest.mark.parametrize("told", [[], [{"id": 1, "state": "down"}]], ids=["no member", "down"])
+async def test_a_node_of_the_file_that_is_not_there_is_named_before_anything_is_written(
+    tmp_path: Path, told: list[dict[str, object]]
+) -> None:
+    async def status(request: web.Request) -> web.Response | None:
+        return web.json_response({"nodes": told, "degraded_blobs": 0}) if request.path == STATUS else None
+
+    gateway = Gateway(status)
+    async with serving(gateway) as endpoint:
+        store = RunningStore(cluster_at(tmp_path, endpoint), tmp_path / "cluster.toml")
+        with pytest.raises(AbsentError, match="node 1"):
+            await Course(store, Plan((), clients=1, quiet_s=0.0)).run()
+    assert not gateway.buckets
