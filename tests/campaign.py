@@ -23,7 +23,8 @@ SLACK = "_SLACK_S"  # such a setting is no number of what is asked, but what a s
 class Row:
     """One row: the tests that hold it, and the settings (environment) that ask for its whole number.
 
-    The first setting that is no slack is that number. Tests count what they held themselves, or hold all of it by passing.
+    The first setting that is no slack is that number. Tests count what they held themselves, or hold all of it by
+    passing.
     """
 
     tests: tuple[str, ...]
