@@ -182,8 +182,9 @@ def _lose(index: Index, extent: int, row: ExtentRow) -> None:
     index.totals.shards -= extent == 0
 
 
-def _order(row: ExtentRow) -> tuple[int, bool, int, int]:
-    return (row.generation, not row.quarantined, row.segment, row.offset)
+def _order(row: ExtentRow) -> tuple[bool, int, int, int]:
+    """What is whole stays beside rot of any generation: that may be of a write that a power cut left torn."""
+    return (not row.quarantined, row.generation, row.segment, row.offset)
 
 
 def _living(index: Index, holders: tuple[int, ...], *, apart: int) -> tuple[int, ...]:
