@@ -23,6 +23,7 @@ from shardd.contract.blobs import NodeId
 from shardd.contract.errors import QuoinError
 
 SAMPLE_S: Final = 0.5
+NEXT_S: Final = 0.05  # before another gateway is asked, where all refuse at once
 HEAL_S_MAX: Final = 300.0
 STATUS: Final = "/-/admin/status"
 
@@ -159,6 +160,7 @@ class Course:
                     status = await client.page(endpoint, STATUS)
             except (LostError, RefusedError, TimeoutError):
                 turn += 1
+                await asyncio.sleep(NEXT_S)
                 continue
             self._status = status
             self._sampled.set()
