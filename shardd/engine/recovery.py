@@ -9,7 +9,7 @@ Nothing is appended to a segment that recovery found, so no block that may have 
 import contextlib
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,7 @@ from shardd.engine.record import (
     decode_segment_header,
     with_version,
 )
-from shardd.engine.rows import DamagedRowError, ExtentRow
+from shardd.engine.rows import DamagedRowError, ExtentRow, TombstoneRow
 from shardd.engine.segment import SCAN_WINDOW, Gap, Segment
 
 NUMBER_MAX = 1 << 56  # of a segment; leaves room for all that will ever follow
@@ -144,7 +144,9 @@ def _forget_missing(journal: Journal, index: Index) -> None:
     } | (index.segments.keys() - sizes.keys())
     if short:
         _drop_rows(
-            index, lambda row: row.segment in short and row.offset + row.size > sizes.get(row.segment, 0)
+            index,
+            lambda row: row.segment in short and row.offset + row.size > sizes.get(row.segment, 0),
+            there=sizes.keys(),
         )
     for number in short:
         if number in sizes:
@@ -153,13 +155,24 @@ def _forget_missing(journal: Journal, index: Index) -> None:
             index.forget_segment(number)
 
 
-def _drop_rows(index: Index, gone: Callable[[ExtentRow], bool]) -> None:
+def _drop_rows(index: Index, gone: Callable[[ExtentRow], bool], *, there: Set[int]) -> None:
+    """Rows whose records are gone. Raises DamagedRowError where one hides others, in the segments that are `there`.
+
+    Compaction flushes the index before it removes anything, so that index is an older copy: the record stands somewhere
+    else, and replay, which does not read those segments again, would take it for one that hides nothing.
+    """
     lost = [(key, extent, row) for key, extent, row in index.walk() if gone(row)]
+    graves = [
+        (key, grave)
+        for key, grave in index.walk_tombstones()
+        if grave.segment not in index.segments or gone(_as_extent(grave.segment, grave.offset))
+    ]
+    rows: list[ExtentRow | TombstoneRow] = [*(row for *_, row in lost), *(row for _, row in graves)]
+    if there & {holder for row in rows for holder in row.holders if holder != row.segment}:
+        raise DamagedRowError("the index is older than a compaction")
     for key, extent, row in lost:
         ledger.drop_extent(index, key, extent, row)
-    for key, grave in list(index.walk_tombstones()):
-        if grave.segment in index.segments and not gone(_as_extent(grave.segment, grave.offset)):
-            continue
+    for key, grave in graves:
         ledger.drop_tombstone(index, key, grave)
 
 
