@@ -8,7 +8,7 @@ from random import Random
 import lmdb
 import pytest
 
-from shardd.contract.errors import ShardCorruptError, StorageFailedError
+from shardd.contract.errors import ShardCorruptError, ShardNotFoundError, StorageFailedError
 from shardd.contract.messages import Page, Stat
 from shardd.engine.index import Index
 from shardd.engine.soundness import UNPROVEN
@@ -211,4 +211,31 @@ def test_what_was_not_flushed_is_replayed(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     assert read_all(store, 2) == b"not flushed"
     assert store.stat(blob(1), 0).extents == []
+    store.close()
+
+
+def test_a_deletion_outlives_an_index_older_than_the_compaction_that_moved_it(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    store = open_store(tmp_path)
+    commit(
+        store, put(1, content(20_000, 1)), put(2, content(220_000, 2))
+    )  # the first segment stays for the second
+    commit(store, put(3, content(100_000, 3)))
+    commit(store, Delete(blob(1), 0, 1), Delete(blob(3), 0, 1))
+    store.flush_index()
+    shutil.copytree(index, tmp_path / "earlier")
+    commit(store, put(4, content(200_000, 4)))
+    assert compact(store) > 0
+    store.close()
+    _earlier(index)
+    store = open_store(tmp_path)
+    commit(store, Delete(blob(4), 0, 1))
+    commit(store, put(5, content(200_000, 5)))
+    assert compact(store) > 0
+    store.close()
+    shutil.rmtree(index)
+    store = open_store(tmp_path)
+    with pytest.raises(ShardNotFoundError):
+        store.read(blob(1), 0, 0, first=0, count=1)
+    assert read_all(store, 2) == content(220_000, 2)
     store.close()
